@@ -2,6 +2,7 @@
 
 mod answers;
 mod check;
+mod full_disk;
 mod nats;
 mod operate;
 mod reload;

@@ -1,0 +1,173 @@
+//! A gateway whose replay store and queue are on one disk that another program fills. The test
+//! starts itself again in a mount namespace of its own, where the disk is a small tmpfs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use hookgate_tests::{Behaviour, Gateway, Upstream};
+use http::StatusCode;
+use tokio::time::sleep;
+
+use super::{
+    POLL_INTERVAL, SOON, WAIT_TIMEOUT, deliver, folder, header, wait_until_empty,
+    with_queue_settings,
+};
+
+const FAIL: Behaviour = Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR);
+const ACCEPT: Behaviour = Behaviour::Status(StatusCode::NO_CONTENT);
+
+/// The environment variable with the folder of the disk, in the namespace.
+const DISK: &str = "HOOKGATE_TEST_DISK";
+
+/// Runs `test` again in a namespace with a disk of `size`. Returns the folder of the disk in that
+/// process, and `None` in this one.
+fn on_own_disk(test: &str, size: &str) -> Option<PathBuf> {
+    if let Some(disk) = std::env::var_os(DISK) {
+        return Some(disk.into());
+    }
+    let runs = |command: &mut Command| command.status().is_ok_and(|status| status.success());
+    if !runs(Command::new("unshare").args(["-rm", "true"])) {
+        eprintln!("{test}: skipped, because `unshare -rm` is not allowed here");
+        return None;
+    }
+    let disk = folder();
+    let script = format!("mount -t tmpfs -o size={size} none \"${DISK}\" && exec \"$0\" \"$@\"");
+    let test_binary = std::env::current_exe().expect("the test has a path");
+    let passed = runs(
+        Command::new("unshare")
+            .args(["-rm", "sh", "-c", &script])
+            .arg(test_binary)
+            .args([test, "--exact", "--nocapture"])
+            .env(DISK, disk.path()),
+    );
+    assert!(passed, "{test} failed in its namespace");
+    None
+}
+
+/// Writes a file until the disk has no free byte, as another program does.
+fn fill(disk: &Path) {
+    let mut options = fs::OpenOptions::new();
+    let filler = options.create(true).append(true).open(disk.join("filler"));
+    let mut filler = filler.expect("the file is created");
+    for chunk in [64 << 10, 4096, 1] {
+        while filler.write_all(&vec![b'x'; chunk]).is_ok() {}
+    }
+}
+
+/// The deliveries that a sender has sent.
+#[derive(Default)]
+struct Sent {
+    accepted: BTreeSet<String>,
+    refused: BTreeSet<String>,
+}
+
+impl Sent {
+    /// Sends deliveries of the events `name`-0, `name`-1 and so on.
+    async fn send(&mut self, gateway: &Gateway, name: &str, count: usize) {
+        for number in 0..count {
+            let id = format!("{name}-{number}");
+            let response = deliver(gateway, &id).await;
+            match response.status {
+                StatusCode::OK => self.accepted.insert(id),
+                StatusCode::SERVICE_UNAVAILABLE => {
+                    assert!(response.headers.contains_key("retry-after"), "{response:?}");
+                    self.refused.insert(id)
+                }
+                _ => panic!("{id}: {response:?}\n{}", gateway.log()),
+            };
+        }
+    }
+}
+
+/// Waits until the last connection to the stores has deleted their logs.
+async fn wait_until_closed(disk: &Path) {
+    let start = Instant::now();
+    while ["replay/replay.db-wal", "queue/queue.db-wal"]
+        .iter()
+        .any(|log| disk.join(log).exists())
+    {
+        assert!(start.elapsed() < WAIT_TIMEOUT, "a store is still open");
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// Adds the events that have arrived at the upstream since the last call.
+fn collect(upstream: &Upstream, arrived: &mut BTreeSet<String>) {
+    for request in upstream.take_received() {
+        arrived.insert(header(&request, "hookgate-event-id").to_owned());
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_on_a_full_disk_loses_no_accepted_delivery_and_drains() {
+    let name = "queue::full_disk::a_gateway_on_a_full_disk_loses_no_accepted_delivery_and_drains";
+    // The reserve of the queue takes 2 MiB, and the one of the replay store 8 MiB.
+    let Some(disk) = on_own_disk(name, "32M") else {
+        return;
+    };
+    let upstream = Upstream::start().await;
+    upstream.set_default_behaviour(FAIL);
+    let start = || {
+        with_queue_settings(&upstream, &disk, "max_bytes = \"8MiB\"")
+            .upstream("timeout = \"1s\"")
+            .every_source(&format!("queue = \"always\"\n{SOON}"))
+            .start()
+    };
+    let mut sent = Sent::default();
+
+    let gateway = start();
+    sent.send(&gateway, "before", 200).await;
+    assert_eq!(sent.accepted.len(), 200, "{}", gateway.log());
+    fill(&disk);
+    sent.send(&gateway, "full", 100).await;
+    assert!(
+        sent.refused.len() >= 90,
+        "{} are refused",
+        sent.refused.len()
+    );
+
+    // A process that was killed, and a process that has ended, have successors on the full disk. The
+    // stores have released their reserves, and the other program leaves that space.
+    let mut gateway = gateway;
+    for (signal, name) in [("KILL", "killed"), ("TERM", "ended")] {
+        gateway.signal(signal);
+        gateway.wait_for_exit().await;
+        if signal == "TERM" {
+            wait_until_closed(&disk).await;
+        }
+        gateway = start();
+        sent.send(&gateway, name, 20).await;
+    }
+
+    // The deliveries arrive although the disk is still full.
+    upstream.set_default_behaviour(ACCEPT);
+    let mut arrived = BTreeSet::new();
+    wait_until_empty(&gateway).await;
+    collect(&upstream, &mut arrived);
+    let lost: Vec<_> = sent.accepted.difference(&arrived).collect();
+    assert!(lost.is_empty(), "{lost:?}\n{}", gateway.log());
+
+    // With free space, the senders repeat the refused deliveries, and the gateway accepts them.
+    fs::remove_file(disk.join("filler")).expect("the file is removed");
+    let begin = Instant::now();
+    for id in &sent.refused {
+        while deliver(&gateway, id).await.status != StatusCode::OK {
+            assert!(begin.elapsed() < WAIT_TIMEOUT, "{id}\n{}", gateway.log());
+            sleep(POLL_INTERVAL).await;
+        }
+    }
+    wait_until_empty(&gateway).await;
+    collect(&upstream, &mut arrived);
+    let all: BTreeSet<String> = sent.accepted.union(&sent.refused).cloned().collect();
+    let lost: Vec<_> = all.difference(&arrived).collect();
+    assert!(lost.is_empty(), "{lost:?}\n{}", gateway.log());
+    let reserves = ["queue/queue.reserve", "replay/replay.reserve"];
+    while !reserves.iter().all(|file| disk.join(file).exists()) {
+        assert!(begin.elapsed() < WAIT_TIMEOUT, "{}", gateway.log());
+        sleep(POLL_INTERVAL).await;
+    }
+}
