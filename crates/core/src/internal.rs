@@ -2,6 +2,8 @@
 //!
 //! They are not part of the public API: they can change in any release.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 pub use crate::catalogue::read_scheme;
 pub use crate::document::{FromValue, Report, Section, parse, text};
 pub use crate::error_chain::ErrorChain;
@@ -14,8 +16,6 @@ pub use crate::scheme::secrets::{JsonStep, SecretLocation};
 pub use crate::suggestion::nearest;
 pub use crate::units::{duration_text, size_text};
 pub use crate::verifier::{BodyHash, VerifiedFacts, hash_paired};
-use std::net::{IpAddr, Ipv6Addr};
-
 use bytes::Bytes;
 use http::HeaderName;
 

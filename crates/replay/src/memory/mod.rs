@@ -174,15 +174,9 @@ impl MemoryStore {
         if !record.renew(lease.token(), now, new_end) {
             return Settled::Stale;
         }
-        let is_expiry_suitable = record.has_suitable_expiry();
-        if !is_expiry_suitable {
-            record.set_suitable_expiry();
-        }
         drop(record);
         leased.insert(key, &slot, now);
-        if !is_expiry_suitable {
-            self.cache(key, slot);
-        }
+        self.refresh_expiry(key, slot);
         Settled::Applied
     }
 
@@ -200,15 +194,9 @@ impl MemoryStore {
         if !record.set_done(now, done_until) {
             return;
         }
-        let is_expiry_suitable = record.has_suitable_expiry();
-        if !is_expiry_suitable {
-            record.set_suitable_expiry();
-        }
         drop(record);
         leased.remove(key);
-        if !is_expiry_suitable {
-            self.cache(key, slot);
-        }
+        self.refresh_expiry(key, slot);
         self.0.notifier.notify(key);
     }
 
@@ -245,6 +233,16 @@ impl MemoryStore {
             let slots = &self.0.slots;
             slots.contains_key(&key).then(|| slots.get(&key)).flatten()
         })
+    }
+
+    /// Caches the slot anew if its expiry does not suit its record any more.
+    fn refresh_expiry(&self, key: ReplayKey, slot: Arc<Slot>) {
+        let mut record = slot.record();
+        if !record.has_suitable_expiry() {
+            record.set_suitable_expiry();
+            drop(record);
+            self.cache(key, slot);
+        }
     }
 
     /// Stores the slot in the cache until its expiry.
