@@ -112,10 +112,13 @@ impl Gateway {
         self.start_successor(|config| config).wait_until_listening()
     }
 
-    /// Starts a process whose changed configuration lets it fail to take over from this one.
-    /// Returns its log.
-    pub fn failing_successor(&self, change: impl FnOnce(String) -> String) -> String {
-        self.start_successor(change).wait_for_failure()
+    /// Starts a process whose changed configuration lets it fail to take over from this one, and
+    /// waits until this one serves again. Returns the log of the other process.
+    pub async fn failing_successor(&self, change: impl FnOnce(String) -> String) -> String {
+        let log = self.start_successor(change).wait_for_failure();
+        self.wait_for_log("upgrade failed; continuing to serve")
+            .await;
+        log
     }
 
     fn start_successor(&self, change: impl FnOnce(String) -> String) -> StartingGateway {

@@ -143,9 +143,11 @@ async fn a_successor_that_fails_leaves_the_socket_in_place() {
     let gateway = builder.start();
     let occupied = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let occupied = occupied.local_addr().expect("the listener has an address");
-    let log = gateway.failing_successor(|config| {
-        config.replace(&gateway.admin().to_string(), &occupied.to_string())
-    });
+    let log = gateway
+        .failing_successor(|config| {
+            config.replace(&gateway.admin().to_string(), &occupied.to_string())
+        })
+        .await;
     assert!(
         log.contains(&format!("cannot listen on {occupied}")),
         "{log}"
