@@ -5,7 +5,10 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use tokio::sync::mpsc;
+
+use crate::checkpointer::CheckpointerHandle;
 
 /// Writes batches of commands.
 pub trait BatchWriter: Send + 'static {
@@ -23,6 +26,9 @@ pub trait BatchWriter: Send + 'static {
 
     /// Does the work that no command asks for.
     fn tick(&mut self);
+
+    /// Returns the connection that writes, which has no open transaction.
+    fn database(&self) -> &Connection;
 }
 
 /// Starts the thread of `writer`. It ends when the sender of `commands` is dropped.
@@ -33,6 +39,7 @@ pub trait BatchWriter: Send + 'static {
 pub fn spawn_writer<W: BatchWriter>(
     name: &str,
     mut writer: W,
+    checkpointer: CheckpointerHandle,
     mut commands: mpsc::Receiver<W::Command>,
 ) -> io::Result<()> {
     // The thread needs a runtime only to receive with a time limit.
@@ -49,11 +56,23 @@ pub fn spawn_writer<W: BatchWriter>(
             });
             match received {
                 Ok(0) => return,
-                Ok(_) => writer.write(&mut batch),
+                Ok(_) => {
+                    let n = batch.len();
+                    let t0 = Instant::now();
+                    writer.write(&mut batch);
+                    if t0.elapsed() > Duration::from_millis(12) {
+                        eprintln!("write {n} {:.1?}", t0.elapsed());
+                    }
+                    checkpointer.finish_copy(writer.database());
+                }
                 Err(_elapsed) => {}
             }
             if last_tick.elapsed() >= W::TICK_INTERVAL {
+                let t0 = Instant::now();
                 writer.tick();
+                if t0.elapsed() > Duration::from_millis(4) {
+                    eprintln!("tick {:.1?}", t0.elapsed());
+                }
                 last_tick = Instant::now();
             }
         }

@@ -1,9 +1,9 @@
 //! [`Checkpointer`]: a thread that syncs the write-ahead log and copies it into the file.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant, SystemTime};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use hookgate_core::internal::ErrorChain;
 use rusqlite::{Connection, ErrorCode};
 
+use crate::file_sync::sync_database;
 use crate::free_space::free_space;
 
 /// How often the log is synced. A loss of power loses at most the writes of about this time.
@@ -21,8 +22,20 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// must be rare, even if deliveries are.
 const COMMITS_PER_CHECKPOINT: u64 = 512;
 
-/// The size of the log, in bytes, at which the writers wait until it is empty.
+/// The size of the log, in bytes, at which it is copied, so that it starts from its beginning.
+///
+/// A copy beside a writer is never complete, so the writer copies the last pages between two
+/// transactions. At twice the size, the writers of all processes wait for the copy.
 const MAX_LOG_SIZE: u64 = 64 << 20;
+
+/// The size of a page in the log, in bytes, with its header.
+const FRAME_SIZE: u64 = 4096 + 24;
+
+/// A checkpoint that copies fewer pages leaves few to the writer.
+const FEW_PAGES: u64 = 512;
+
+/// The number of checkpoints after which the writer finishes the copy in any case.
+const MAX_CATCH_UP: usize = 8;
 
 /// If the file system has less free space, the log keeps its space: another program could use it
 /// up, and the next write would find none.
@@ -38,6 +51,9 @@ pub struct Checkpointer {
     commits: Arc<AtomicU64>,
     /// Ends with the store.
     store_alive: Weak<()>,
+    max_log_size: u64,
+    /// Set if only the last pages of a large log are left to copy.
+    is_almost_copied: Arc<AtomicBool>,
     synced: Option<LogVersion>,
     /// The number of commits at the last complete checkpoint.
     checkpointed: Option<u64>,
@@ -45,14 +61,29 @@ pub struct Checkpointer {
     is_checkpoint_failing: bool,
 }
 
-/// Wakes a checkpointer before its time.
+/// The writer's side of a checkpointer.
 #[derive(Clone, Debug)]
-pub struct CheckpointerHandle(Thread);
+pub struct CheckpointerHandle {
+    thread: Thread,
+    is_almost_copied: Arc<AtomicBool>,
+}
 
 impl CheckpointerHandle {
     /// Runs the next checkpoint now.
     pub fn wake(&self) {
-        self.0.unpark();
+        self.thread.unpark();
+    }
+
+    /// Copies the last pages of a large log. The next transaction starts the log from its beginning.
+    ///
+    /// `database` is the connection of the writer, which calls this between two transactions.
+    pub(crate) fn finish_copy(&self, database: &Connection) {
+        if self.is_almost_copied.load(Ordering::Relaxed)
+            && self.is_almost_copied.swap(false, Ordering::Relaxed)
+            && let Err(error) = checkpoint_log(database, "PASSIVE")
+        {
+            tracing::debug!(error = %ErrorChain(&error), "the checkpoint of a writer failed");
+        }
     }
 }
 
@@ -88,6 +119,8 @@ impl Checkpointer {
             log,
             commits,
             store_alive,
+            max_log_size: MAX_LOG_SIZE,
+            is_almost_copied: Arc::default(),
             synced: None,
             checkpointed: None,
             is_sync_failing: false,
@@ -101,6 +134,7 @@ impl Checkpointer {
     ///
     /// Returns the error of the operating system if the thread cannot be started.
     pub fn spawn(mut self) -> io::Result<CheckpointerHandle> {
+        let is_almost_copied = Arc::clone(&self.is_almost_copied);
         let thread = thread::Builder::new()
             .name("hookgate-disk-sync".to_owned())
             .spawn(move || {
@@ -112,7 +146,10 @@ impl Checkpointer {
                     self.log_failures(&result);
                 }
             })?;
-        Ok(CheckpointerHandle(thread.thread().clone()))
+        Ok(CheckpointerHandle {
+            thread: thread.thread().clone(),
+            is_almost_copied,
+        })
     }
 
     /// Syncs the log if it has changed, and runs the checkpoints that are due. A writer that wakes
@@ -120,41 +157,70 @@ impl Checkpointer {
     fn tick(&mut self, is_woken: bool) -> TickResult {
         let commits = self.commits.load(Ordering::Relaxed);
         let log = fs::metadata(&self.log).ok();
-        let mut sync = self.sync(commits, log.as_ref());
-        let is_large = log.is_some_and(|log| log.len() > MAX_LOG_SIZE);
+        let version = LogVersion {
+            commits,
+            modified: log.as_ref().and_then(|log| log.modified().ok()),
+        };
+        let is_idle = self.synced == Some(version);
+        let sync = self.sync(version);
         // The first checkpoint copies the log that an earlier process has left.
         let is_due = self
             .checkpointed
             .is_none_or(|checkpointed| commits - checkpointed >= COMMITS_PER_CHECKPOINT);
         // A complete checkpoint also syncs, so it is the second attempt after a failed sync.
-        let passive = match is_due || is_large || is_woken || sync.is_err() {
-            true => checkpoint(&self.database, "PASSIVE"),
-            false => Ok(false),
-        };
-        if matches!(passive, Ok(true)) {
+        let is_due = is_due || is_woken || sync.is_err();
+        let checkpoint = self.copy_log(is_due);
+        let is_copied = matches!(checkpoint, Ok(Some(true)));
+        if is_copied {
             self.checkpointed = Some(commits);
-            sync = Ok(());
         }
-        // Writers wait for this checkpoint. The passive one has left little to copy. If that
-        // one failed, this one runs too, because nothing else bounds the log.
-        let has_space = || free_space(&self.log) >= MIN_FREE_TO_TRUNCATE;
-        let truncate = match is_large {
-            true if has_space() => checkpoint(&self.database, "TRUNCATE"),
-            true => checkpoint(&self.database, "RESTART"),
-            false => Ok(false),
+        // Nothing was written since the last run, so no writer waits for this.
+        let is_long = log.is_some_and(|log| log.len() > self.max_log_size);
+        let truncated = match is_idle && is_long && free_space(&self.log) >= MIN_FREE_TO_TRUNCATE {
+            true => checkpoint_log(&self.database, "TRUNCATE").map(drop),
+            false => Ok(()),
         };
-        let checkpoint = match (passive, truncate) {
-            (_, Err(error)) | (Err(error), Ok(false)) => Err(error),
-            (_, Ok(_)) => Ok(()),
-        };
-        TickResult { sync, checkpoint }
+        TickResult {
+            sync: if is_copied { Ok(()) } else { sync },
+            checkpoint: checkpoint.and(truncated),
+        }
     }
 
-    fn sync(&mut self, commits: u64, log: Option<&Metadata>) -> io::Result<()> {
-        let version = LogVersion {
-            commits,
-            modified: log.and_then(|log| log.modified().ok()),
-        };
+    /// Copies the log into the file if this `is_due`, or if the log is large. Returns whether the
+    /// whole log was copied, or `None` if nothing was due.
+    fn copy_log(&self, is_due: bool) -> rusqlite::Result<Option<bool>> {
+        let checkpoint = |mode| checkpoint_log(&self.database, mode);
+        let unfinished = checkpoint("NOOP")?.unfinished_size();
+        if !is_due && unfinished <= self.max_log_size {
+            return Ok(None);
+        }
+        let mut log = checkpoint("PASSIVE")?;
+        if unfinished > self.max_log_size {
+            self.sync_file();
+            for _ in 0..MAX_CATCH_UP {
+                let before = log.copied;
+                log = checkpoint("PASSIVE")?;
+                self.sync_file();
+                if log.copied < before + FEW_PAGES {
+                    break;
+                }
+            }
+            self.is_almost_copied.store(true, Ordering::Relaxed);
+        }
+        if unfinished > 2 * self.max_log_size {
+            log = checkpoint("RESTART")?;
+        }
+        Ok(Some(log.is_copied()))
+    }
+
+    /// Syncs the database file. SQLite syncs it only after a complete copy, while the writer waits.
+    fn sync_file(&self) {
+        if let Err(error) = sync_database(&self.log.with_extension("db")) {
+            tracing::debug!(%error, "cannot sync the file before the end of a checkpoint");
+        }
+    }
+
+    fn sync(&mut self, version: LogVersion) -> io::Result<()> {
         if self.synced != Some(version) {
             // SQLite holds its locks on another file, so closing the log here ends none.
             File::open(&self.log)?.sync_data()?;
@@ -194,26 +260,148 @@ impl Checkpointer {
     }
 }
 
-/// Copies the log into the database file. Returns whether the whole log was copied, which
-/// other readers and writers can prevent for a while.
-pub(crate) fn checkpoint(database: &Connection, mode: &str) -> rusqlite::Result<bool> {
+/// What SQLite reports about the log after a checkpoint, in pages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LogReport {
+    is_busy: bool,
+    in_log: u64,
+    copied: u64,
+}
+
+impl LogReport {
+    /// Returns whether the whole log was copied, which other readers and writers can prevent for a
+    /// while.
+    pub(crate) fn is_copied(self) -> bool {
+        !self.is_busy && self.copied == self.in_log
+    }
+
+    /// Returns the size of the log in bytes, or 0 if the whole log was copied: the next writer then
+    /// starts it from its beginning.
+    fn unfinished_size(self) -> u64 {
+        match self.copied < self.in_log {
+            true => self.in_log * FRAME_SIZE,
+            false => 0,
+        }
+    }
+}
+
+/// Runs a checkpoint, which copies the log into the database file.
+pub(crate) fn checkpoint_log(database: &Connection, mode: &str) -> rusqlite::Result<LogReport> {
     let pragma = format!("PRAGMA wal_checkpoint({mode})");
     let report = database.query_row(&pragma, [], |row| {
-        let (is_blocked, in_log, copied) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok::<(i64, i64, i64), _>((is_blocked, in_log, copied))
+        let pages = |index| {
+            row.get(index)
+                .map(|pages: i64| pages.try_into().unwrap_or(0))
+        };
+        Ok(LogReport {
+            is_busy: row.get::<_, i64>(0)? != 0,
+            in_log: pages(1)?,
+            copied: pages(2)?,
+        })
     });
     match report {
-        Ok((is_blocked, in_log, copied)) => Ok(is_blocked == 0 && copied == in_log),
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(false),
-        Err(error) => Err(error),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(LogReport {
+            is_busy: true,
+            ..LogReport::default()
+        }),
+        report => report,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use rusqlite::OpenFlags;
+    use tempfile::TempDir;
 
     use super::*;
+
+    /// A file with a writer, and a checkpointer with a small maximum of the log.
+    struct Fixture {
+        folder: TempDir,
+        writer: Connection,
+        checkpointer: Checkpointer,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("events.db");
+            let writer = Connection::open(&path).unwrap();
+            let tables = "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;
+                          CREATE TABLE events (body BLOB);";
+            writer.execute_batch(tables).unwrap();
+            let database = Connection::open(&path).unwrap();
+            let log = folder.path().join("events.db-wal");
+            let mut checkpointer =
+                Checkpointer::new("store", database, log, Arc::default(), Weak::new());
+            checkpointer.max_log_size = 64 << 10;
+            checkpointer.checkpointed = Some(0);
+            Self {
+                folder,
+                writer,
+                checkpointer,
+            }
+        }
+
+        fn write(&self, bytes: usize) {
+            let body = vec![0; bytes];
+            let sql = "INSERT INTO events VALUES (?1)";
+            self.writer.execute(sql, [body]).unwrap();
+        }
+
+        fn log_size(&self) -> u64 {
+            let log = self.folder.path().join("events.db-wal");
+            log.metadata().unwrap().len()
+        }
+
+        fn tick(&mut self) {
+            let result = self.checkpointer.tick(false);
+            assert!(
+                result.sync.is_ok() && result.checkpoint.is_ok(),
+                "{result:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_writer_finishes_the_copy_of_a_large_log() {
+        for is_finished in [true, false] {
+            let mut fixture = Fixture::new();
+            let path = fixture.folder.path().join("events.db");
+            let reader = Connection::open(path).unwrap();
+            reader.execute_batch("BEGIN; SELECT * FROM events").unwrap();
+            fixture.write(96 << 10);
+            // The copy is incomplete because of the reader, as it is beside a writer.
+            fixture.tick();
+            reader.execute_batch("COMMIT").unwrap();
+            let handle = CheckpointerHandle {
+                thread: thread::current(),
+                is_almost_copied: Arc::clone(&fixture.checkpointer.is_almost_copied),
+            };
+            if is_finished {
+                handle.finish_copy(&fixture.writer);
+            }
+            let before = fixture.log_size();
+            fixture.write(16 << 10);
+            let has_grown = fixture.log_size() > before;
+            assert_eq!(has_grown, !is_finished);
+        }
+    }
+
+    #[test]
+    fn a_long_log_is_truncated_when_nothing_is_written() {
+        let mut fixture = Fixture::new();
+        fixture.write(96 << 10);
+        fixture.tick();
+        assert!(fixture.log_size() > 96 << 10, "a writer may need the log");
+        fixture.tick();
+        assert_eq!(fixture.log_size(), 0);
+        // The control: a short log stays.
+        fixture.write(16 << 10);
+        fixture.tick();
+        fixture.tick();
+        assert!(fixture.log_size() > 0);
+    }
 
     /// Runs a checkpointer on a log with one write.
     fn run_with(flags: OpenFlags) -> TickResult {

@@ -12,6 +12,7 @@ mod checkpointer;
 mod database;
 mod durability;
 mod error;
+mod file_sync;
 mod file_system;
 mod free_pages;
 mod free_space;

@@ -9,7 +9,7 @@ use hookgate_core::internal::ErrorChain;
 use rusqlite::{Connection, ErrorCode, ffi};
 
 use crate::allocation::{allocate, allocated};
-use crate::checkpointer::checkpoint;
+use crate::checkpointer::{LogReport, checkpoint_log};
 use crate::free_space::free_space;
 use crate::write_turn::BUSY_TIMEOUT;
 
@@ -173,7 +173,7 @@ impl SpaceReserve {
         if !self.is_held() && free_space(&self.file).saturating_add(log) < self.needed() {
             return;
         }
-        if let Err(error) = checkpoint(database, "TRUNCATE") {
+        if let Err(error) = checkpoint_log(database, "TRUNCATE") {
             tracing::debug!(error = %ErrorChain(&error), "the checkpoint of a short disk failed");
         }
     }
@@ -311,7 +311,8 @@ impl FreeSpace {
 /// next writer starts the log from its beginning. Returns `false` if the copy is incomplete because
 /// another connection uses the log.
 fn copy_log(database: &Connection) -> bool {
-    checkpoint(database, "PASSIVE").unwrap_or_else(|error| {
+    let report = checkpoint_log(database, "PASSIVE").map(LogReport::is_copied);
+    report.unwrap_or_else(|error| {
         tracing::debug!(error = %ErrorChain(&error), "the checkpoint on a full disk failed");
         // The disk has no space for the copy, and a wait makes none.
         true

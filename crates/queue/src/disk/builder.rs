@@ -170,11 +170,12 @@ impl DiskQueueBuilder {
             Arc::clone(&commits),
             Arc::downgrade(&alive),
         );
+        let checkpointer = checkpointer.spawn().map_err(OpenErrorKind::Thread)?;
         let stats_reserve = reserve.clone();
         let config = WriterConfig {
             limits,
             reserve,
-            checkpointer: checkpointer.spawn().map_err(OpenErrorKind::Thread)?,
+            checkpointer: checkpointer.clone(),
             turn: WriteTurn::open(&path),
             _ended: ended,
             commits,
@@ -196,7 +197,7 @@ impl DiskQueueBuilder {
             config,
         )?;
         let spawn = || {
-            spawn_writer("hookgate-queue", writer, commands)?;
+            spawn_writer("hookgate-queue", writer, checkpointer, commands)?;
             let keep = limits.keep_delivered;
             let work = Reader::spawn(work, folder, clock.clone(), keep, damaged.clone())?;
             Ok((work, Reader::spawn(list, folder, clock, keep, damaged)?))

@@ -393,6 +393,10 @@ impl BatchWriter for Writer {
             tracing::debug!(error = %ErrorChain(&error), "the queue's own work failed");
         }
     }
+
+    fn database(&self) -> &Connection {
+        &self.database
+    }
 }
 
 impl Drop for Writer {

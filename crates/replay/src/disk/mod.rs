@@ -205,7 +205,7 @@ impl DiskStoreBuilder {
             .map_err(|error| OpenError::new(&path, &FORMAT, error))?;
         checkpointer
             .spawn()
-            .and_then(|_| spawn_writer("hookgate-disk", writer, commands))
+            .and_then(|checkpointer| spawn_writer("hookgate-disk", writer, checkpointer, commands))
             .map_err(|error| OpenError::new(&path, &FORMAT, OpenErrorKind::Thread(error)))?;
         Ok(DiskStore(Arc::new(Inner {
             commands: sender,

@@ -285,6 +285,10 @@ impl BatchWriter for Writer {
         self.sweep(SWEEP_ROWS);
         self.config.reserve.restore();
     }
+
+    fn database(&self) -> &Connection {
+        &self.database
+    }
 }
 
 impl Command {
