@@ -8,7 +8,10 @@ use hookgate_replay::{Claim, ReplayStore, Settled};
 use hookgate_test_servers::redis::Server;
 
 use crate::proxy::Proxy;
-use crate::{PROMPT, RECOVERY, SYNCED, claim, claim_fails, claim_within, connect, granted, key};
+use crate::{
+    PROMPT, RECOVERY, SYNCED, claim, claim_fails, claim_within, connect,
+    connect_with_default_timeout, granted, key,
+};
 
 const RETENTION: Duration = Duration::from_secs(661);
 
@@ -45,7 +48,7 @@ async fn a_lost_connection_is_replaced_without_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn claims_on_a_suspended_server_fail_within_a_second() {
+async fn claims_on_a_suspended_server_fail_in_time() {
     let server = Server::start(&[]);
     let stores = [connect(&server.url()).await, connect(&server.url()).await];
     server.signal("STOP");
@@ -144,9 +147,10 @@ async fn a_claim_whose_connection_was_lost_is_released_over_another() {
 async fn a_call_whose_reply_was_lost_is_recognised() {
     let server = Server::start(&[]);
     let proxy = Proxy::to(server.port).await;
-    let store = connect(&proxy.url()).await;
+    let connect = async || connect_with_default_timeout(&proxy.url()).await;
     for (number, lose) in [Proxy::swallow_next, Proxy::close_next].iter().enumerate() {
         let number = u32::try_from(number).unwrap();
+        let store = connect().await;
         lose(&proxy);
         let lease = granted(&store, number).await;
         assert!(proxy.has_lost());
@@ -155,6 +159,7 @@ async fn a_call_whose_reply_was_lost_is_recognised() {
         let other = claim(&store, number).await;
         assert!(matches!(other, Claim::InFlight { .. }), "{other:?}");
 
+        let store = connect().await;
         lose(&proxy);
         let settled = store.commit(&lease, RETENTION).await.unwrap();
         assert!(proxy.has_lost());
@@ -165,6 +170,7 @@ async fn a_call_whose_reply_was_lost_is_recognised() {
         assert_eq!(again, Settled::Stale);
 
         let lease = granted(&store, number + 100).await;
+        let store = connect().await;
         lose(&proxy);
         let settled = store.release(&lease).await.unwrap();
         assert!(proxy.has_lost());

@@ -10,7 +10,10 @@ use crate::lost_data::{claim_signed, is_granted, now};
 use crate::older_data::{done, load_snapshot, server};
 use crate::proxy::Proxy;
 use crate::topologies::Cluster;
-use crate::{PROMPT, claim, claim_fails, claim_within, connect, forget, granted, key, name};
+use crate::{
+    PROMPT, claim, claim_fails, claim_within, connect, connect_with_default_timeout, forget,
+    granted, key, name,
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -106,8 +109,9 @@ async fn a_lost_reply_does_not_hide_that_the_event_is_forgotten() {
     for lose in [Proxy::close_next, Proxy::swallow_next] {
         let server = Server::start(&[]);
         let proxy = Proxy::to(server.port).await;
-        let [store, other] = [connect(&proxy.url()).await, connect(&server.url()).await];
+        let other = connect(&server.url()).await;
         done(&other, 1, now() + 2).await;
+        let store = connect_with_default_timeout(&proxy.url()).await;
         lose(&proxy);
         assert_eq!(forget(&store, 1).await, Forgotten::Removed);
         assert!(proxy.has_lost());

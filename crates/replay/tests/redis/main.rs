@@ -30,8 +30,7 @@ struct Fixture<T> {
 impl<T: Send + Sync + 'static> Fixture<T> {
     async fn new(servers: T, url: &str) -> Self {
         let shift = Arc::new(AtomicU64::new(0));
-        let config = RedisConfig::new(url).unwrap();
-        let store = RedisStore::connect_with_clock_shift(config, Arc::clone(&shift)).await;
+        let store = RedisStore::connect_with_clock_shift(config(url), Arc::clone(&shift)).await;
         Self {
             shifted: ShiftedClock {
                 store: store.unwrap(),
@@ -56,13 +55,25 @@ impl<T: Send + Sync + 'static> Harness for Fixture<T> {
     }
 }
 
+/// Returns the configuration of a store. A loaded machine may need more than the default timeout.
+fn config(url: &str) -> RedisConfig {
+    let config = RedisConfig::new(url).unwrap();
+    config.with_timeout(Duration::from_secs(2))
+}
+
 async fn connect(url: &str) -> RedisStore {
+    RedisStore::connect(config(url)).await.unwrap()
+}
+
+/// Connects with the default timeout, so that a call whose reply is lost ends long before the store
+/// checks the connection. The check would have the lost reply's place.
+async fn connect_with_default_timeout(url: &str) -> RedisStore {
     let config = RedisConfig::new(url).unwrap();
     RedisStore::connect(config).await.unwrap()
 }
 
 async fn refused(url: &str) -> String {
-    match RedisStore::connect(RedisConfig::new(url).unwrap()).await {
+    match RedisStore::connect(config(url)).await {
         Ok(store) => panic!("{store:?} is connected"),
         Err(error) => ErrorChain(&error).to_string(),
     }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use hookgate_core::UnixTime;
 use hookgate_replay::conformance::CLAIM_OPTIONS;
-use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled};
+use hookgate_replay::{Claim, RedisStore, ReplayStore, Settled};
 use hookgate_test_servers::redis::Server;
 use tokio::time::{sleep, timeout};
 
 use crate::lost_data::{claim_new, claim_signed, is_granted, now};
 use crate::proxy::Proxy;
 use crate::topologies::Cluster;
-use crate::{SYNCED, claim, claim_within, connect, key};
+use crate::{SYNCED, claim, claim_within, config, connect, key};
 
 const RETENTION: Duration = Duration::from_secs(661);
 const LIMIT: Duration = Duration::from_secs(30);
@@ -214,7 +214,7 @@ async fn complete_data_is_not_treated_as_older() {
 async fn an_expired_witness_is_not_missed() {
     let server = Server::start(&[]);
     let shift = Arc::new(AtomicU64::new(0));
-    let config = RedisConfig::new(&server.url()).unwrap();
+    let config = config(&server.url());
     let store = RedisStore::connect_with_clock_shift(config, Arc::clone(&shift)).await;
     let store = store.unwrap();
     server.set_early_epochs();

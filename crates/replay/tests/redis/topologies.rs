@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled};
+use hookgate_replay::{Claim, RedisStore, ReplayStore, Settled};
 use hookgate_test_servers::process::free_port;
 use hookgate_test_servers::redis::Server;
 
 use crate::lost_data::{claim_signed, now};
-use crate::{PROMPT, RECOVERY, claim, claim_fails, claim_within, connect, granted, name, refused};
+use crate::{
+    PROMPT, RECOVERY, claim, claim_fails, claim_within, config, connect, granted, name, refused,
+};
 
 /// A cluster of three masters.
 pub(crate) struct Cluster(pub(crate) Vec<Server>);
@@ -130,9 +132,9 @@ async fn a_tls_server_with_an_untrusted_certificate_is_refused() {
         "no",
     ]);
     let url = format!("rediss://127.0.0.1:{port}");
-    let config = RedisConfig::new(&url).unwrap();
     let ca = std::fs::read(file("ca.pem")).unwrap();
-    let store = RedisStore::connect(config.with_ca_pem(ca)).await.unwrap();
+    let store = RedisStore::connect(config(&url).with_ca_pem(ca)).await;
+    let store = store.unwrap();
     let lease = granted(&store, 1).await;
     assert_eq!(
         store.commit(&lease, Duration::from_secs(9)).await.unwrap(),
