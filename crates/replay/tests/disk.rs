@@ -306,7 +306,7 @@ async fn a_waiter_notices_the_settlement_of_another_store() {
     let lease = granted(&one, 1).await;
     let settled = other.settled(key(1));
     commit(&one, &lease).await;
-    tokio::time::timeout(Duration::from_secs(5), settled)
+    tokio::time::timeout(Duration::from_secs(60), settled)
         .await
         .expect("the waiter checks again by itself");
     assert_eq!(claim(&other, 1).await, Claim::Done);
@@ -504,7 +504,7 @@ async fn wait_until(condition: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), wait)
+    tokio::time::timeout(Duration::from_secs(60), wait)
         .await
         .expect("the condition becomes true");
 }

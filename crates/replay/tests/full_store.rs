@@ -26,10 +26,10 @@ async fn a_full_store_with_expired_entries_grants_the_next_key() {
             let Claim::Granted(lease) = claim else {
                 panic!("{claim:?}")
             };
-            let retention = Duration::from_millis(1);
+            let retention = Duration::from_secs(2);
             store.commit(&lease, retention).await.unwrap();
         }
-        // The control: the cache keeps the entries for another second, so the store is full.
+        // The control: the entries have not expired, so the store is full.
         assert_eq!(
             store.claim(key(u64::MAX), CLAIM_OPTIONS).await.unwrap(),
             Claim::Full
@@ -37,7 +37,7 @@ async fn a_full_store_with_expired_entries_grants_the_next_key() {
     }
     // The cache cannot use paused time. It keeps an entry for a second after its expiry, and
     // its timer adds up to about a second; the rest is reserve.
-    tokio::time::sleep(Duration::from_millis(3_500)).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
     for (size, store) in &stores {
         let claim = store.claim(key(u64::MAX), CLAIM_OPTIONS).await.unwrap();
         assert!(matches!(claim, Claim::Granted(_)), "{size}: {claim:?}");
