@@ -17,8 +17,8 @@ use super::drain::{take_arrivals, wait_until_drained};
 use super::history::{Limits, QueueKind};
 use super::outage::{contains, random_moments, wait_until};
 use super::scale::{Scale, seeded};
-use super::senders::{CANARY, GENUINE, Senders, Unavailability};
-use super::sources::{self, ORDERED_IN_NATS, Stores};
+use super::senders::{CANARY, GENUINE, Senders};
+use super::sources::{self, ORDERED_IN_NATS, SHORT_TIMEOUT, Stores};
 
 const GATEWAYS: usize = 3;
 /// The gateways refuse servers whose messages cannot hold the largest body.
@@ -71,7 +71,7 @@ impl Gateways {
                 redis: &self.redis,
                 nats: &self.nats,
             };
-            let builder = sources::gateway(self.upstream, stores);
+            let builder = sources::gateway(self.upstream, stores, SHORT_TIMEOUT);
             match block_in_place(|| builder.try_start_without_default_sources()) {
                 Ok(gateway) => break gateway,
                 Err(log) => assert!(start.elapsed() < START_TIMEOUT, "{log}"),
@@ -153,7 +153,7 @@ async fn gateways_and_nats_servers_that_crash_lose_no_event() {
     redis.set_early_epochs();
     let mut nats = NatsServers(nats::Server::cluster(MAX_PAYLOAD));
     let down = DeadUpstream::new();
-    let senders = Senders::new(Unavailability::Allowed);
+    let senders = Senders::new();
     let providers = TestProvider::all();
     let mut gateways = Gateways::start(down.address(), &redis, &nats, &senders).await;
     let outage = scale.events * 3 / 4;

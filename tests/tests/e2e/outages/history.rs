@@ -12,7 +12,7 @@ pub(super) enum Answer {
     Accepted,
     /// No response, because the gateway crashed. The event may arrive.
     Missing,
-    /// 503, because the queue did not answer in time. The event may arrive.
+    /// 503, because a store did not answer in time. The event may arrive.
     Unavailable,
 }
 

@@ -7,8 +7,8 @@ use hookgate_tests::{ChaosProxy, TestProvider, Upstream};
 use super::drain::wait_until_drained;
 use super::history::{Limits, QueueKind};
 use super::scale::{Scale, seeded};
-use super::senders::{Senders, Unavailability};
-use super::sources::{self, Stores};
+use super::senders::Senders;
+use super::sources::{self, LONG_TIMEOUT, Stores};
 
 /// The share of lost responses.
 const LOSS: f64 = 0.3;
@@ -20,9 +20,9 @@ async fn lost_outcomes_lose_no_event() {
     let upstream = Upstream::start().await;
     let proxy = ChaosProxy::start(upstream.address(), LOSS, rng.u64(..)).await;
     let stores = tempfile::tempdir().expect("the temporary folder is created");
-    let gateway = sources::gateway(proxy.address(), Stores::Disk(stores.path()));
+    let gateway = sources::gateway(proxy.address(), Stores::Disk(stores.path()), LONG_TIMEOUT);
     let gateway = gateway.start_without_default_sources();
-    let senders = Senders::new(Unavailability::Fails);
+    let senders = Senders::new();
     senders.set_gateways([gateway.address()]);
     senders
         .send_until(&TestProvider::all(), events, 0, &mut rng)

@@ -6,8 +6,8 @@ use http::StatusCode;
 
 use super::drain::wait_until_drained;
 use super::history::{Limits, QueueKind};
-use super::senders::{Senders, Unavailability};
-use super::sources::{self, Stores};
+use super::senders::Senders;
+use super::sources::{self, LONG_TIMEOUT, Stores};
 
 const EVENTS: usize = 30;
 /// Number of failed attempts of the first delivery.
@@ -20,9 +20,13 @@ async fn no_delivery_overtakes_the_first_one(source: &str) {
         upstream.queue_behaviour(Behaviour::Status(StatusCode::SERVICE_UNAVAILABLE));
     }
     let stores = tempfile::tempdir().expect("the temporary folder is created");
-    let gateway = sources::gateway(upstream.address(), Stores::Disk(stores.path()));
+    let gateway = sources::gateway(
+        upstream.address(),
+        Stores::Disk(stores.path()),
+        LONG_TIMEOUT,
+    );
     let gateway = gateway.start_without_default_sources();
-    let senders = Senders::new(Unavailability::Fails);
+    let senders = Senders::new();
     senders.set_gateways([gateway.address()]);
     let provider = TestProvider::named(source);
     senders

@@ -16,8 +16,8 @@ use tokio::time::sleep;
 use super::drain::{take_arrivals, wait_until_drained};
 use super::history::{Limits, QueueKind};
 use super::scale::{Scale, seeded};
-use super::senders::{CANARY, GENUINE, Senders, Unavailability};
-use super::sources::{self, Stores};
+use super::senders::{CANARY, GENUINE, Senders};
+use super::sources::{self, SHORT_TIMEOUT, Stores};
 
 /// How long the upstream takes for a response. A crash during this time repeats the delivery.
 const RESPONSE_TIME: Duration = Duration::from_millis(2);
@@ -50,7 +50,7 @@ impl Crashing {
     fn start_gateway(&mut self) {
         let gateway = tokio::task::block_in_place(|| {
             let stores = Stores::Disk(self.stores.path());
-            sources::gateway(self.upstream, stores).start_without_default_sources()
+            sources::gateway(self.upstream, stores, SHORT_TIMEOUT).start_without_default_sources()
         });
         self.senders.set_gateways([gateway.address()]);
         self.gateway = Some(gateway);
@@ -82,7 +82,7 @@ async fn an_outage_with_crashes_loses_no_event() {
     let scale = Scale::of_outage();
     let (mut rng, seed) = seeded();
     let down = DeadUpstream::new();
-    let (senders, providers) = (Senders::new(Unavailability::Fails), TestProvider::all());
+    let (senders, providers) = (Senders::new(), TestProvider::all());
     let mut gateway = Crashing::start(down.address(), &senders);
     // Most events arrive at the gateway while the upstream is down, and some while it catches up.
     let outage = scale.events * 9 / 10;

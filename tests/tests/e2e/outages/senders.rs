@@ -41,17 +41,9 @@ pub(super) struct Senders {
 struct Shared {
     /// The addresses of the gateways that run.
     gateways: watch::Sender<Vec<SocketAddr>>,
-    unavailability: Unavailability,
     accepted: AtomicUsize,
     forged: AtomicUsize,
     history: Mutex<History>,
-}
-
-/// Whether a gateway may respond 503.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unavailability {
-    Fails,
-    Allowed,
 }
 
 /// One sender. It sends its next delivery after the answer to the last one.
@@ -66,10 +58,9 @@ struct Sender {
 
 impl Senders {
     /// Creates senders that wait for a gateway.
-    pub(super) fn new(unavailability: Unavailability) -> Self {
+    pub(super) fn new() -> Self {
         let shared = Shared {
             gateways: watch::Sender::new(Vec::new()),
-            unavailability,
             accepted: AtomicUsize::new(0),
             forged: AtomicUsize::new(0),
             history: Mutex::default(),
@@ -181,8 +172,8 @@ impl Sender {
                 Answer::Accepted
             }
             Some(status) => {
-                let is_allowed = self.shared.unavailability == Unavailability::Allowed
-                    && status == StatusCode::SERVICE_UNAVAILABLE;
+                // A store that needs too long for its answer is unavailable.
+                let is_allowed = status == StatusCode::SERVICE_UNAVAILABLE;
                 assert!(is_allowed, "{id} was answered with {status}");
                 sleep(PAUSE).await;
                 Answer::Unavailable

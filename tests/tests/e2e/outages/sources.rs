@@ -14,6 +14,10 @@ pub(super) const ORDERED_IN_NATS: [&str; 1] = ["standard-webhooks"];
 /// Maximum number of deliveries that the workers of a gateway send to the upstream at once. It is
 /// half of the connections.
 pub(super) const WORKERS: usize = 16;
+/// A timeout for tests that wait for leases to end.
+pub(super) const SHORT_TIMEOUT: &str = "2s";
+/// A timeout for tests in which no attempt may time out.
+pub(super) const LONG_TIMEOUT: &str = "8s";
 
 /// Where a gateway keeps its events and deliveries.
 #[derive(Clone, Copy, Debug)]
@@ -24,14 +28,14 @@ pub(super) enum Stores<'s> {
     Shared { redis: &'s str, nats: &'s str },
 }
 
-/// Prepares a gateway with these stores.
-pub(super) fn gateway(upstream: SocketAddr, stores: Stores<'_>) -> GatewayBuilder {
+/// Prepares a gateway with these stores. A lease is `timeout` and 10 s.
+pub(super) fn gateway(upstream: SocketAddr, stores: Stores<'_>, timeout: &str) -> GatewayBuilder {
     let builder = Gateway::builder(upstream)
         // The log of many deliveries would fill the memory of the test.
         .server("access_log = \"off\"")
         .env("HOOKGATE_LOG", "info")
         .upstream(&format!(
-            "timeout = \"1s\"\nmax_connections = {}",
+            "timeout = {timeout:?}\nmax_connections = {}",
             2 * WORKERS
         ))
         .table("[limits]\nrefused_per_minute = { address = 4000000000, source = 4000000000 }");
