@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hookgate_core::UnixTime;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use super::delivery::Delivery;
 use super::library::{Library, Registry, data_file};
@@ -74,9 +75,14 @@ impl Installed {
             Registry::Npm => (PathBuf::from("node"), "adapters.mjs"),
             Registry::PyPi => (folder.join("venv/bin/python"), "adapters.py"),
         };
-        // Node looks for a library in the folders above the file that imports it.
+        // Node looks for a library in the folders above the file that imports it. A worker of another
+        // test may read the file at this moment, so it is replaced as a whole.
         let script = folder.join(name);
-        std::fs::write(&script, data_file(name)).expect("the folder of the libraries is writable");
+        let mut new =
+            NamedTempFile::new_in(&folder).expect("the folder of the libraries is writable");
+        new.write_all(data_file(name).as_bytes())
+            .expect("the file is written");
+        new.persist(&script).expect("the file is replaced");
         Some(Worker::start(&program, &script))
     }
 }
