@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use hookgate_tests::{
-    Behaviour, Certificates, Gateway, ReceivedResponse, Upstream, count_by_event, raw_delivery,
-    send, try_send,
+    Certificates, Gateway, ReceivedResponse, Upstream, count_by_event, raw_delivery, send, try_send,
 };
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,16 +33,21 @@ async fn slow_upstream(delay: Duration) -> Upstream {
     .await
 }
 
-/// Sends 200 deliveries a second until `events` are sent. Returns each response, or `None` if the
-/// connection failed.
+/// Sends 200 deliveries a second, `events` in total. The test sets `events` while this runs. Returns
+/// each response, or `None` if the connection failed.
 async fn send_200_a_second(
     address: SocketAddr,
-    events: usize,
+    sent: Arc<AtomicUsize>,
+    events: Arc<AtomicUsize>,
 ) -> BTreeMap<String, Option<ReceivedResponse>> {
     let mut ticks = interval(Duration::from_millis(5));
     let mut sending = JoinSet::new();
-    for number in 0..events {
+    for number in 0.. {
+        if number >= events.load(Ordering::SeqCst) {
+            break;
+        }
         ticks.tick().await;
+        sent.fetch_add(1, Ordering::SeqCst);
         sending.spawn(async move {
             let id = format!("evt_{number}");
             let request = beatapi().delivery(&id);
@@ -57,13 +63,18 @@ async fn sigterm_at_200_deliveries_a_second_loses_no_event() {
     let upstream = slow_upstream(Duration::from_secs(1)).await;
     let mut gateway = with_disk_store(&upstream, folder.path()).start();
     let address = gateway.address();
-    let sending = tokio::spawn(send_200_a_second(address, 600));
+    let [sent, events] = [0, usize::MAX].map(|number| Arc::new(AtomicUsize::new(number)));
+    let sending = send_200_a_second(address, Arc::clone(&sent), Arc::clone(&events));
+    let sending = tokio::spawn(sending);
     let mut arrivals = Vec::new();
     while arrivals.len() < 250 {
         arrivals.extend(upstream.take_received());
         sleep(Duration::from_millis(5)).await;
     }
     gateway.signal("TERM");
+    // Some deliveries come too late, however fast the gateway and the senders are.
+    while TcpStream::connect(address).await.is_ok() {}
+    events.store(sent.load(Ordering::SeqCst) + 50, Ordering::SeqCst);
     let status = gateway.wait_for_exit().await;
     assert_eq!(status.code(), Some(0), "{}", gateway.log());
     gateway.wait_for_log("drained").await;
@@ -84,6 +95,7 @@ async fn sigterm_at_200_deliveries_a_second_loses_no_event() {
     // Every sender retries. The deliveries that had a response are duplicates now.
     let gateway = with_disk_store(&upstream, folder.path()).start();
     let mut again = JoinSet::new();
+    let sent = responses.len();
     for id in responses.into_keys() {
         let address = gateway.address();
         again.spawn(async move { send(address, beatapi().delivery(&id)).await });
@@ -92,7 +104,7 @@ async fn sigterm_at_200_deliveries_a_second_loses_no_event() {
     assert!(again.iter().all(|response| response.status.is_success()));
     arrivals.extend(upstream.take_received());
     let arrived = count_by_event(&arrivals);
-    assert_eq!(arrived.len(), 600);
+    assert_eq!(arrived.len(), sent);
     assert!(arrived.values().all(|count| *count == 1));
 }
 
@@ -112,10 +124,7 @@ async fn the_gateway_exits_when_the_deliveries_in_flight_have_ended() {
         .await
         .expect("the server listens");
     started.write_all(half).await.expect("the server reads");
-    upstream.queue_behaviour(Behaviour::DelayedStatus(
-        Duration::from_secs(2),
-        StatusCode::OK,
-    ));
+    let held = upstream.hold_response(StatusCode::OK);
     let address = gateway.address();
     let delivery = tokio::spawn(async move { send(address, beatapi().delivery("evt_1")).await });
     while upstream.take_received().is_empty() {
@@ -127,7 +136,6 @@ async fn the_gateway_exits_when_the_deliveries_in_flight_have_ended() {
             .await
             .starts_with("HTTP/1.1 200")
     );
-    let start = Instant::now();
     gateway.signal("TERM");
     gateway.wait_for_log("draining").await;
     let readyz = gateway.get_admin("/readyz").await;
@@ -153,6 +161,8 @@ async fn the_gateway_exits_when_the_deliveries_in_flight_have_ended() {
         response.to_lowercase().contains("connection: close"),
         "{response}"
     );
+    held.release();
+    let start = Instant::now();
     assert_eq!(
         delivery.await.expect("the task does not panic").status,
         StatusCode::OK
