@@ -19,8 +19,14 @@ use tokio::task::JoinSet;
 
 const EVENTS: usize = 50;
 
-/// Longer than a lease, which is the upstream timeout and a margin of 5 s.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(40);
+/// The timeout of the upstream. A loaded machine may need seconds for fifty responses.
+const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The lease of an event: the timeout of the upstream and a margin of 5 s.
+const LEASE: Duration = Duration::from_secs(UPSTREAM_TIMEOUT.as_secs() + 5);
+
+/// The longest time until every event is delivered. It is longer than a lease.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A replay store: its configuration lines, and the files or the server behind it.
 struct TestStore {
@@ -44,7 +50,7 @@ fn redis() -> TestStore {
     let server = Server::start(&[]);
     server.set_early_epochs();
     TestStore {
-        lines: "store = \"redis\"\nurl = \"env:REDIS_URL\"".to_owned(),
+        lines: "store = \"redis\"\nurl = \"env:REDIS_URL\"\ntimeout = \"5s\"".to_owned(),
         url: server.url(),
         _backend: Box::new(server),
     }
@@ -63,7 +69,7 @@ fn start(upstream: &Upstream, store: &TestStore, source: &str) -> Gateway {
     Gateway::builder(upstream.address())
         .env("REDIS_URL", &store.url)
         .replay(&store.lines)
-        .upstream("timeout = \"1s\"")
+        .upstream(&format!("timeout = \"{}s\"", UPSTREAM_TIMEOUT.as_secs()))
         .every_source(source)
         .start()
 }
@@ -228,7 +234,7 @@ async fn at_most_once(store: TestStore) {
     let (gateway, _) = crash_before_response(&upstream, &store, once).await;
     // Wait past the end of the lease, where `at_least_once` would forward again.
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(7) {
+    while start.elapsed() < LEASE + Duration::from_secs(1) {
         let delivered = attempt(gateway.address(), &provider, &ids()).await;
         assert_eq!(delivered.len(), 0);
     }

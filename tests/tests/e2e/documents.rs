@@ -61,7 +61,7 @@ fn run_script(script: &str, folder: &Path) -> String {
     let script = with_free_ports(&script);
     let path = std::env::var("PATH").expect("PATH is set");
     let output = Command::new("timeout")
-        .args(["120", "bash", "-euxo", "pipefail", "-c", &script])
+        .args(["600", "bash", "-euxo", "pipefail", "-c", &script])
         .env("PATH", format!("{}:{path}", bin.path().display()))
         .current_dir(folder)
         .output()

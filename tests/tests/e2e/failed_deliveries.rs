@@ -51,7 +51,7 @@ async fn a_delivery_that_the_upstream_fails_is_failed() {
     let upstream = Upstream::start().await;
     let address = upstream.address().to_string();
     let gateway = Gateway::builder(upstream.address())
-        .upstream("timeout = \"1s\"\nconnect_timeout = \"500ms\"")
+        .upstream("timeout = \"3s\"")
         .start();
     for (behaviour, outcome, reason, status) in [
         (

@@ -265,7 +265,7 @@ async fn an_unreachable_upstream_is_502_and_the_retry_is_forwarded() {
 async fn an_upstream_that_times_out_is_504_and_the_retry_is_a_second_attempt() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
-        .upstream("timeout = \"300ms\"")
+        .upstream("timeout = \"3s\"")
         .every_source("duplicate_wait = \"20s\"")
         .start();
     upstream.queue_behaviour(Behaviour::Hang);
@@ -291,8 +291,8 @@ async fn an_upstream_that_times_out_is_504_and_the_retry_is_a_second_attempt() {
 async fn with_at_most_once_an_event_of_unknown_outcome_is_not_forwarded_again() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
-        .upstream("timeout = \"300ms\"")
-        .every_source("duplicate_wait = \"6s\"\ndelivery = \"at_most_once\"")
+        .upstream("timeout = \"2s\"")
+        .every_source("duplicate_wait = \"8s\"\ndelivery = \"at_most_once\"")
         .start();
     upstream.queue_behaviour(Behaviour::Hang);
     let late = send(gateway.address(), beatapi().delivery("evt_1")).await;

@@ -214,7 +214,7 @@ async fn connections_without_a_handshake_count_and_are_closed_in_time() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .tls(&certificates)
-        .table("[limits]\nhead_timeout = \"1s\"\nconnections = 20")
+        .table("[limits]\nhead_timeout = \"5s\"\nconnections = 20")
         .start();
     let mut silent = Vec::new();
     for _ in 0..20 {
@@ -227,7 +227,7 @@ async fn connections_without_a_handshake_count_and_are_closed_in_time() {
     // The silent connections use up the connection limit until `head_timeout` ends.
     for mut stream in silent {
         let mut nothing = [0];
-        let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut nothing));
+        let read = tokio::time::timeout(Duration::from_secs(60), stream.read(&mut nothing));
         assert_eq!(
             read.await
                 .expect("the gateway closes the connection in time")
@@ -258,7 +258,7 @@ async fn an_idle_tls_connection_outlives_head_timeout() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .tls(&certificates)
-        .table("[limits]\nhead_timeout = \"2s\"")
+        .table("[limits]\nhead_timeout = \"5s\"")
         .start();
     let stream = TcpStream::connect(gateway.tls_address())
         .await
@@ -274,13 +274,12 @@ async fn an_idle_tls_connection_outlives_head_timeout() {
         .await
         .expect("the HTTP/1.1 handshake succeeds");
     tokio::spawn(connection);
-    for id in ["evt_1", "evt_2"] {
-        let response = client
-            .send_request(beatapi().delivery(id))
-            .await
-            .expect("the server responds");
-        assert_eq!(response.status(), StatusCode::NO_CONTENT);
-        sleep(Duration::from_secs(3)).await;
-    }
+    let mut deliver = async |id: &str| {
+        let response = client.send_request(beatapi().delivery(id)).await;
+        response.expect("the server responds").status()
+    };
+    assert_eq!(deliver("evt_1").await, StatusCode::NO_CONTENT);
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(deliver("evt_2").await, StatusCode::NO_CONTENT);
     assert_eq!(upstream.take_received().len(), 2);
 }

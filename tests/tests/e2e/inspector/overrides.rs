@@ -250,7 +250,7 @@ async fn an_event_in_flight_is_not_forgotten() {
 async fn another_gateway_with_the_same_redis_server_can_forget_the_event() {
     let server = Server::start(&[]);
     let upstream = Upstream::start().await;
-    let replay = "store = \"redis\"\nurl = \"env:REDIS_URL\"";
+    let replay = "store = \"redis\"\nurl = \"env:REDIS_URL\"\ntimeout = \"5s\"";
     let start = || {
         let builder = builder(&upstream).replay(replay);
         builder.env("REDIS_URL", &server.url()).start()

@@ -164,11 +164,9 @@ async fn a_stream_ends_when_a_reload_removes_its_token() {
 async fn streams_end_at_shutdown() {
     let (mut gateway, _upstream) = start("").await;
     let mut stream = EventStream::open(&gateway, "", OPS).await;
-    let started = Instant::now();
     gateway.signal("TERM");
     assert!(stream.next().await.is_none(), "the stream ends");
     assert!(gateway.wait_for_exit().await.success());
-    assert!(started.elapsed() < Duration::from_secs(20));
 }
 
 #[tokio::test]

@@ -36,8 +36,10 @@ pub(super) fn folder() -> TempDir {
 }
 
 /// Creates a gateway whose stores are in `folder`, so that they outlive the process.
+///
+/// Its leases end early. A loaded machine may still need seconds for an attempt.
 pub(super) fn with_queue(upstream: &Upstream, folder: &Path) -> GatewayBuilder {
-    with_queue_settings(upstream, folder, "").upstream("timeout = \"1s\"")
+    with_queue_settings(upstream, folder, "").upstream("timeout = \"3s\"")
 }
 
 /// Creates a gateway whose stores are in `folder`, with more lines for its queue.

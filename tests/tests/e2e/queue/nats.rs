@@ -39,8 +39,8 @@ impl Servers {
         Gateway::builder(self.upstream.address())
             .env("REDIS_URL", &self.redis.url())
             .env("NATS_URL", &self.nats.url())
-            .replay("store = \"redis\"\nurl = \"env:REDIS_URL\"")
-            .upstream("timeout = \"1s\"")
+            .replay("store = \"redis\"\nurl = \"env:REDIS_URL\"\ntimeout = \"5s\"")
+            .upstream("timeout = \"3s\"")
             .table("[queue]\nstore = \"nats\"\nurl = \"env:NATS_URL\"")
             .every_source(source)
     }

@@ -230,7 +230,7 @@ async fn a_reload_keeps_connections_to_an_unchanged_upstream_and_closes_others()
     let (address, connections) = counting_upstream().await;
     let gateway = Gateway::builder(address)
         .env("OLD", OLD)
-        .upstream("timeout = \"8s\"")
+        .upstream("timeout = \"8s\"\nidle_timeout = \"120s\"")
         .table(&source("\"env:OLD\""))
         .start_without_default_sources();
     for (edit, expected) in [
