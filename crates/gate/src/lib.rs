@@ -54,6 +54,8 @@ mod source;
 mod state;
 mod store_update;
 mod success;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod waiting_bodies;
 
 pub use self::admission::Admission;

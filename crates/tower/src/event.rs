@@ -42,6 +42,29 @@ impl VerifiedEvent {
         }))
     }
 
+    /// Creates the event of a genuine `delivery`, for a test that calls its handler without the
+    /// layer. It is the first attempt.
+    ///
+    /// ```
+    /// use tower_hookgate::{VerifiedEvent, test_util::TestProvider};
+    ///
+    /// let stripe = TestProvider::named("stripe");
+    /// let delivery = stripe.delivery(r#"{"id":"evt_1","type":"invoice.paid"}"#);
+    /// let event = VerifiedEvent::for_test(&delivery);
+    /// assert_eq!(event.id(), Some("evt_1"));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the delivery cannot be signed, for example because the provider signs forms and
+    /// the body is JSON.
+    #[cfg(feature = "test-util")]
+    #[track_caller]
+    pub fn for_test(delivery: &hookgate_gate::test_util::TestDelivery) -> Self {
+        let source = delivery.provider().source().build();
+        Self::new(Arc::new(source), delivery.verified(), 1)
+    }
+
     /// Tells the handler that the lease is lost.
     pub(crate) fn lose_lease(&self) {
         let lease = &self.0.lease;

@@ -24,6 +24,8 @@ pub use hookgate_core::{
     SchemeWarning, Secret, SecretError, SignError, Signer, SignerBuilder, UndocumentedProvider,
     UnixTime, UnknownProvider, Variant, Verified, Verifier, VerifierBuilder, VerifyError, Window,
 };
+#[cfg(feature = "test-util")]
+pub use hookgate_gate::test_util;
 pub use hookgate_gate::{
     AcceptedHead, Admission, Audience, BodyError, BodyLimit, BodySource, BootFence, CheckedRequest,
     Clock, Dedupe, Delivery, DeliveryGuarantee, Duplicate, EventForgotten, Forwardable, Gate,

@@ -122,6 +122,14 @@ impl DataLossDetector {
         });
     }
 
+    /// Removes the witnesses, because the server forgets their events on purpose.
+    #[cfg(feature = "test-util")]
+    pub(super) fn remove_witnesses(&self) {
+        for witness in &self.witnesses {
+            *witness.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
     /// Returns the number of milliseconds to add to the server's clock, as a script argument.
     pub(super) fn clock_shift(&self) -> String {
         self.clock_shift.load(Ordering::SeqCst).to_string()

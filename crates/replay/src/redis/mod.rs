@@ -115,6 +115,8 @@ mod connection;
 mod connection_keeper;
 mod data_loss;
 mod error;
+#[cfg(feature = "test-util")]
+mod forget_all;
 mod pending_claim;
 mod script;
 mod server;

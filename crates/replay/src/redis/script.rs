@@ -48,6 +48,11 @@ pub(super) static EPOCH: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
+/// Removes every key of a prefix.
+#[cfg(feature = "test-util")]
+pub(super) static FORGET_ALL: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("forget_all.lua")));
+
 /// The reply of a script.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {

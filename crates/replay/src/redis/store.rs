@@ -83,6 +83,11 @@ impl RedisStore {
         })))
     }
 
+    #[cfg(feature = "test-util")]
+    pub(super) fn server(&self) -> &Server {
+        &self.0.server
+    }
+
     /// Commits the lease, or releases it if there is no retention.
     async fn settle(
         &self,

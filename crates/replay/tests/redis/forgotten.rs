@@ -188,3 +188,24 @@ async fn a_key_with_foreign_data_is_not_removed() {
     assert_eq!(server.cli(&["GET", &name(1)]), "foreign");
     claim_fails(&store, 1).await;
 }
+
+#[tokio::test]
+async fn a_server_that_forgets_all_events_for_a_test_claims_at_once() {
+    let server = Server::start(&[]);
+    server.cli(&["SET", "foreign:{01}", "kept"]);
+    let store = connect(&server.url()).await;
+    for round in 0..3 {
+        store.forget_all().await.unwrap();
+        let before = now();
+        done(&store, 1, before).await;
+        assert!(
+            matches!(claim_signed(&store, 1, before).await, Claim::Done),
+            "{round}"
+        );
+        done(&store, neighbour(1), before).await;
+    }
+    assert_eq!(server.cli(&["GET", "foreign:{01}"]), "kept");
+    // The control: a server that another client has emptied has lost its data.
+    server.cli(&["FLUSHALL"]);
+    assert_eq!(claim_signed(&store, 1, now()).await, Claim::Forgotten);
+}
