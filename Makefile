@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PYTHON ?= python3
 # Packages outside of the workspace, with lock files of their own.
-OTHER_MANIFESTS := fuzz/Cargo.toml benches/svix/Cargo.toml benches/queue-engines/Cargo.toml
+OTHER_MANIFESTS := fuzz/Cargo.toml tests/portable/Cargo.toml benches/svix/Cargo.toml benches/queue-engines/Cargo.toml
 # The providers' own libraries, in pinned versions and in the newest ones.
 PROVIDER_SDKS := target/provider-sdks
 NEWEST_SDKS := target/newest-provider-sdks
@@ -20,13 +20,15 @@ EXPLAIN_PEERS := target/explain-peers
 FUZZ_TARGETS := capture scheme signature_header template event_id forwarded
 FUZZ_SECONDS ?= 60
 WORKFLOW_LINTERS := target/workflow-linters
+# The targets for which hookgate-core builds without a C compiler.
+PORTABLE_TARGETS := wasm32-unknown-unknown wasm32-wasip1 x86_64-unknown-linux-musl
 # The crates whose API is public.
 LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookgate-keys hookgate-diagnose hookgate-gate tower-hookgate
 # The checks of cargo-deny. Advisories need the network.
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-queue-engines queue-proof bench-smoke instructions fuzz build-tools browser redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv portable features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-queue-engines queue-proof bench-smoke instructions fuzz build-tools browser redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -126,7 +128,17 @@ lint: build-tools ## Check format, lints, and documentation; a warning is an err
 msrv: MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 msrv: build-tools ## Check that the oldest supported Rust builds the layer
 	rustup toolchain list | grep -q "^$(MSRV)" || rustup toolchain install $(MSRV) --profile minimal
-	CARGO_TARGET_DIR=target/msrv $(CARGO) +$(MSRV) check --locked --package tower-hookgate --features axum,metrics,redis
+	CARGO_TARGET_DIR=target/msrv $(CARGO) +$(MSRV) check --locked --package tower-hookgate --features axum,fetch,metrics,redis,test-util
+
+# `false` in place of the C compiler fails every build script that calls it.
+portable: build-tools ## Check that hookgate-core needs no C compiler, and verify the vectors as WebAssembly
+	rustup target add $(PORTABLE_TARGETS)
+	CC=false $(CARGO) check --locked --package hookgate-core --target-dir target/portable \
+	  $(addprefix --target ,$(PORTABLE_TARGETS))
+	CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings $$PWD/tests/portable/run.mjs" $(CARGO) run --locked \
+	  --manifest-path tests/portable/Cargo.toml --target-dir target/portable --target wasm32-wasip1
+	$(CARGO) run --locked --manifest-path tests/portable/Cargo.toml --target-dir target/portable \
+	  --features ecdsa,ed25519
 
 features: build-tools ## Check the library crates with every pair of their features
 	$(CARGO) hack --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-hack

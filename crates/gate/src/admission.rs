@@ -84,7 +84,7 @@ impl<S: ReplayStore> Gate<S> {
             Err(refusal) => Err(refusal),
         };
         // A replay of a captured delivery claims nothing, so it wins its network no share.
-        if let (Some(keys), Ok(Admission::Forward(delivery))) = (source.keys(), &admission)
+        if let (Some(keys), Ok(Admission::Forward(delivery))) = (source.key_fetcher(), &admission)
             && delivery.is_claimed()
         {
             keys.claimed(client);

@@ -41,6 +41,7 @@ mod duplicate;
 mod first_responses;
 mod forwardable;
 mod gate;
+mod keys;
 mod outcome;
 mod overrides;
 mod pipeline;

@@ -152,7 +152,7 @@ impl<'s> AcceptedHead<'s> {
                 if let HeadOutcome::Delivery(pending) = &mut self.outcome {
                     hash_paired(pending).await;
                 }
-                match self.source.keys() {
+                match self.source.key_fetcher() {
                     None => self.finish(None),
                     // Boxed, because few sources fetch keys and the future is large.
                     Some(_) => Box::pin(self.finish_received(body.client())).await,
@@ -204,7 +204,8 @@ impl<'s> AcceptedHead<'s> {
         mut self,
         client: Option<IpAddr>,
     ) -> Result<CheckedRequest<'s>, Refusal> {
-        let (Some(keys), HeadOutcome::Delivery(pending)) = (self.source.keys(), &mut self.outcome)
+        let (Some(keys), HeadOutcome::Delivery(pending)) =
+            (self.source.key_fetcher(), &mut self.outcome)
         else {
             return self.finish(None);
         };

@@ -35,6 +35,7 @@ pub use hookgate_gate::{
 };
 #[cfg(feature = "queue")]
 pub use hookgate_gate::{QueueMode, QueuePolicy, StorageError};
+#[cfg(feature = "keys")]
 pub use hookgate_keys::{
     Address, CertificateChain, Document, DocumentRequest, FetchDocument, FetchError, FetchFuture,
     FetchResult, KeyFetcher, KeySettings, KeyStats, SettingsError,

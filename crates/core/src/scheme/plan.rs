@@ -62,6 +62,14 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Returns the feature of this crate that the algorithm needs, if it is not enabled.
+    pub(crate) fn missing_feature(&self) -> Option<&'static str> {
+        match self.algorithm {
+            Algorithm::Public(algorithm) => algorithm.missing_feature(),
+            _ => None,
+        }
+    }
+
     /// Creates the key of the plan from the bytes of a secret.
     ///
     /// # Errors

@@ -59,7 +59,8 @@ impl SignerBuilder {
     /// # Errors
     ///
     /// Returns a [`BuildError`] if the secret does not fit the scheme, if the URL or a parameter
-    /// is missing or wrong, or if the scheme has no variant of the chosen name.
+    /// is missing or wrong, if the scheme has no variant of the chosen name, or if the feature of
+    /// its algorithm is not enabled.
     pub fn build(self) -> Result<Signer, BuildError> {
         let secret_error = |error| BuildError::Secret { index: 0, error };
         let url = self.url.as_ref().map(|url| &*url.0);
@@ -77,6 +78,12 @@ impl SignerBuilder {
             };
             if !is_usable {
                 continue;
+            }
+            if let Some(feature) = variant.missing_feature() {
+                match ways.is_empty() {
+                    true => return Err(BuildError::FeatureMissing { feature }),
+                    false => continue,
+                }
             }
             match signing_key(variant, self.secret.clone()) {
                 Ok(key) => ways.push(Way { plan, key }),

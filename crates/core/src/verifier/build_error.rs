@@ -18,6 +18,11 @@ pub enum BuildError {
     KeysNotPublished,
     /// There are more than [`MAX_KEYS`] keys.
     TooManyKeys,
+    /// A feature of this crate contains the algorithm of the scheme, and it is not enabled.
+    FeatureMissing {
+        /// Name of the feature.
+        feature: &'static str,
+    },
     /// The id of a key belongs to another key, or is not 1 to 256 visible ASCII characters.
     KeyId {
         /// Position of the key, from 0.
@@ -63,6 +68,11 @@ impl fmt::Display for BuildError {
                 "no key can be fetched; expected a scheme with `keys` and no secrets, or secrets",
             ),
             Self::TooManyKeys => write!(f, "too many keys; expected at most {MAX_KEYS}"),
+            Self::FeatureMissing { feature } => write!(
+                f,
+                "the algorithm of the scheme is not built in; enable the feature `{feature}` of \
+                 hookgate-core or of tower-hookgate"
+            ),
             Self::KeyId { index } => write!(
                 f,
                 "key {index}: expected a unique id of 1 to 256 visible ASCII characters"

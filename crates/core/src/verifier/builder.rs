@@ -157,6 +157,7 @@ impl VerifierBuilder {
     /// * Two keys have the same id, or an id is not 1 to 256 visible ASCII characters.
     /// * A secret does not fit the scheme, or a provider's documentation prints it.
     /// * The URL or a parameter is missing or wrong, or the variant is unknown.
+    /// * A feature of this crate contains the algorithm of the scheme, and it is not enabled.
     pub fn build(self) -> Result<Verifier, BuildError> {
         match (self.keys.len(), self.key_source) {
             (0, KeySource::Fetched) if self.scheme.publishes_keys() => {}
@@ -175,6 +176,7 @@ impl VerifierBuilder {
             None => None,
             Some(name) => Some(find_variant(&self.scheme, &name)?),
         };
+        check_features(&self.scheme, pinned, &self.keys, self.key_source)?;
         let published = match self.published {
             Published::Refused => published_secrets(),
             Published::Allowed => &[],
@@ -217,6 +219,26 @@ impl VerifierBuilder {
             key_source: self.key_source,
         })
     }
+}
+
+/// Checks that the algorithms for all keys are built in.
+fn check_features(
+    scheme: &Scheme,
+    pinned: Option<usize>,
+    keys: &[Key],
+    source: KeySource,
+) -> Result<(), BuildError> {
+    for (index, plan) in scheme.plans().iter().enumerate() {
+        let mut keys = keys.iter().map(|key| &key.secret);
+        let is_used = source == KeySource::Fetched || keys.any(|secret| plan.key.is_for(secret));
+        if let Some(feature) = plan.missing_feature()
+            && is_used
+            && scheme.is_enabled(index, pinned)
+        {
+            return Err(BuildError::FeatureMissing { feature });
+        }
+    }
+    Ok(())
 }
 
 /// Returns the index of the variant `name`.

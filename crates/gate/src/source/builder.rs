@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use hookgate_core::internal::scope_number;
 use hookgate_core::{Acknowledgement, Provider, ReplayScope, UndocumentedProvider, Verifier};
-use hookgate_keys::KeyFetcher;
 use http::HeaderName;
 
 use super::Source;
@@ -13,6 +12,7 @@ use super::dedupe::{Dedupe, DedupeRule, ProviderFacts};
 use super::policy::{
     BodyLimit, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, OnMismatch, Policy,
 };
+use crate::keys::KeyFetcher;
 #[cfg(feature = "queue")]
 use crate::queue::QueuePolicy;
 use crate::refusal::RefusalBody;
@@ -284,6 +284,7 @@ impl SourceBuilder {
     /// is refused with 503.
     ///
     /// [`fetched_keys`]: hookgate_core::VerifierBuilder::fetched_keys
+    #[cfg(feature = "keys")]
     pub fn keys(mut self, keys: KeyFetcher) -> Self {
         self.keys = Some(keys);
         self

@@ -13,13 +13,13 @@ use hookgate_core::{
     Acknowledgement, EqualBytes, Provider, ReplayKey, ReplayScope, Secret, UnixTime, Variant,
     Verified, Verifier, VerifyError,
 };
-use hookgate_keys::KeyFetcher;
 use hookgate_replay::{ClaimOptions, SourceQuota};
 use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
 use self::dedupe::DedupeRule;
 use self::policy::{OnMismatch, Policy};
+use crate::keys::KeyFetcher;
 #[cfg(feature = "queue")]
 use crate::queue::QueuePolicy;
 use crate::refusal::Refusal;
@@ -118,7 +118,12 @@ impl Source {
     }
 
     /// Returns the fetcher that finds the keys of deliveries, if the provider publishes them.
+    #[cfg(feature = "keys")]
     pub fn keys(&self) -> Option<&KeyFetcher> {
+        self.key_fetcher()
+    }
+
+    pub(crate) fn key_fetcher(&self) -> Option<&KeyFetcher> {
         self.keys.as_ref()
     }
 
