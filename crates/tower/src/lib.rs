@@ -3,6 +3,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
+mod cached;
 mod event;
 #[cfg(feature = "axum")]
 mod extract;
@@ -54,6 +55,7 @@ pub use hookgate_replay::{
 pub use hookgate_replay::{DiskStore, DiskStoreBuilder, Durability, OpenError};
 
 pub use self::body::VerifiedBody;
+pub use self::cached::{CachedSources, LookUpSource};
 pub use self::event::VerifiedEvent;
 #[cfg(feature = "axum")]
 pub use self::extract::{NotVerified, VerifiedJson, VerifiedJsonRejection};
@@ -63,6 +65,6 @@ pub use self::layer::HookgateLayer;
 pub use self::queue::{QueueWorkers, QueuedLayer};
 pub use self::refuse::{ProblemJson, Refuse};
 pub use self::request::ClientAddress;
-pub use self::resolve::{BoxError, ListSources, LiveSource, Resolve, Sources};
+pub use self::resolve::{BoxError, ListSources, LiveSource, Resolve, ResolveFn, Sources};
 pub use self::response::ResponseBody;
 pub use self::service::Hookgate;

@@ -11,8 +11,9 @@ use http::request;
 
 /// Finds the source of a request.
 ///
-/// A [`LiveSource`] is the source of every request, and [`Sources`] go by the path. A closure
-/// can look the source up elsewhere, for example in a database of tenants.
+/// A [`LiveSource`] is the source of every request, and [`Sources`] go by the path.
+/// [`CachedSources`](crate::CachedSources) look the source up in a database of tenants. A closure
+/// can choose the source by anything in the head.
 ///
 /// ```
 /// use std::{collections::HashMap, future::ready, sync::Arc};
@@ -56,7 +57,8 @@ use http::request;
 /// path, or a host that your server checks.
 ///
 /// The lookup runs before any check and without a deadline. An attacker can trigger it with
-/// every request, so cache its results, and the misses too.
+/// every request. [`CachedSources`](crate::CachedSources) keeps its results, also the misses, and
+/// has a deadline.
 ///
 /// Sources with the same name and [tenant](crate::SourceBuilder::tenant) share their memory of
 /// events.
@@ -95,10 +97,24 @@ pub trait ListSources: Resolve {
 /// A boxed error, as tower defines it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-impl<F, Fut> Resolve for F
+/// Finds the source of a request. Every function of the head does so that returns such a future,
+/// also an async function, and an async closure that captures nothing.
+pub trait ResolveFn<'a>: Fn(&'a request::Parts) -> Self::Lookup {
+    /// The lookup, which may borrow the head.
+    type Lookup: Future<Output = Result<Option<Arc<Source>>, BoxError>> + Send + 'a;
+}
+
+impl<'a, F, Fut> ResolveFn<'a> for F
 where
-    F: Fn(&request::Parts) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<Option<Arc<Source>>, BoxError>> + Send,
+    F: Fn(&'a request::Parts) -> Fut,
+    Fut: Future<Output = Result<Option<Arc<Source>>, BoxError>> + Send + 'a,
+{
+    type Lookup = Fut;
+}
+
+impl<F> Resolve for F
+where
+    F: for<'a> ResolveFn<'a> + Send + Sync + 'static,
 {
     fn resolve(
         &self,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -33,10 +34,12 @@ pin_project! {
 }
 
 /// The progress of a response whose trailers settle the delivery.
+///
+/// No mutex is ever locked. They make the body `Sync`, which some frameworks demand.
 enum Progress {
-    AwaitingTrailers(Box<dyn Settle>),
+    AwaitingTrailers(Mutex<Box<dyn Settle>>),
     /// The sender gets the trailers, if any, after the claim is settled.
-    Settling(Settling, Option<Box<HeaderMap>>),
+    Settling(Mutex<Settling>, Option<Box<HeaderMap>>),
     Ended,
 }
 
@@ -76,7 +79,7 @@ impl<B: Body> ResponseBody<B> {
     /// Creates a body whose `grpc-status` in the trailers settles the delivery. Without that
     /// field, the delivery failed.
     pub(crate) fn watched<S: ReplayStore>(body: B, settlement: Settlement<S>) -> Self {
-        let progress = Progress::AwaitingTrailers(Box::new(settlement));
+        let progress = Progress::AwaitingTrailers(Mutex::new(Box::new(settlement)));
         Self {
             kind: Kind::Watched { body, progress },
         }
@@ -141,10 +144,13 @@ impl<B: Body> Body for ResponseBody<B> {
                     if let Progress::AwaitingTrailers(claim) =
                         std::mem::replace(progress, Progress::Ended)
                     {
-                        *progress = Progress::Settling(claim.settle(outcome), trailers);
+                        let claim = claim.into_inner().unwrap_or_else(PoisonError::into_inner);
+                        let settling = Mutex::new(claim.settle(outcome));
+                        *progress = Progress::Settling(settling, trailers);
                     }
                 }
                 Progress::Settling(settling, trailers) => {
+                    let settling = settling.get_mut().unwrap_or_else(PoisonError::into_inner);
                     ready!(settling.as_mut().poll(cx));
                     let trailers = trailers.take();
                     *progress = Progress::Ended;

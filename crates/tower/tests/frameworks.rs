@@ -358,3 +358,10 @@ async fn a_layered_tonic_service_refuses_with_a_grpc_status() {
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["grpc-status"], "16");
 }
+
+/// salvo demands `Sync` of a response body, and a gRPC response waits for its trailers.
+#[test]
+fn the_body_of_a_response_can_be_shared_between_threads() {
+    fn assert_shared<B: http_body::Body + Send + Sync + 'static>() {}
+    assert_shared::<tower_hookgate::ResponseBody<http_body_util::Full<Bytes>>>();
+}

@@ -1,0 +1,193 @@
+//! Resolvers that look sources up elsewhere: their cache, their deadline, and closures that borrow
+//! the head of a request.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Request, StatusCode};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, advance};
+use tower_hookgate::{BoxError, CachedSources, Resolve, Source};
+
+use self::support::{SECRET, source_with};
+
+/// A database of tenants, which counts the lookups.
+#[derive(Default)]
+struct Database {
+    tenants: Mutex<HashMap<&'static str, Answer>>,
+    lookups: AtomicUsize,
+    /// A lookup of [`Answer::Waits`] needs a permit.
+    permits: Option<Semaphore>,
+}
+
+#[derive(Clone, Copy)]
+enum Answer {
+    Source,
+    Waits,
+    Fails,
+    Hangs,
+}
+
+type Shared = Arc<Database>;
+
+async fn look_up(database: &Shared, tenant: &str) -> Result<Option<Source>, BoxError> {
+    database.lookups.fetch_add(1, Ordering::SeqCst);
+    let answer = database.tenants.lock().unwrap().get(tenant).copied();
+    match answer {
+        None => return Ok(None),
+        Some(Answer::Source) => {}
+        Some(Answer::Waits) => {
+            let permits = database.permits.as_ref().unwrap();
+            permits.acquire().await?.forget();
+        }
+        Some(Answer::Fails) => return Err("the database is down".into()),
+        Some(Answer::Hangs) => pending().await,
+    }
+    Ok(Some(source_with(SECRET).tenant(tenant).build()))
+}
+
+fn tenant(head: &Parts) -> Option<String> {
+    head.uri.path().strip_prefix("/hooks/").map(str::to_owned)
+}
+
+fn head(path: &str) -> Parts {
+    Request::post(path).body(()).unwrap().into_parts().0
+}
+
+fn database(tenants: &[(&'static str, Answer)]) -> Shared {
+    Arc::new(Database {
+        tenants: Mutex::new(tenants.iter().copied().collect()),
+        permits: Some(Semaphore::new(0)),
+        ..Database::default()
+    })
+}
+
+fn count(database: &Database) -> usize {
+    database.lookups.load(Ordering::SeqCst)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_is_kept_for_its_time() {
+    let database = database(&[("acme", Answer::Source)]);
+    let sources = CachedSources::new(Arc::clone(&database), tenant, look_up)
+        .ttl(Duration::from_secs(60))
+        .absent_ttl(Duration::from_secs(10));
+    let (acme, other) = (head("/hooks/acme"), head("/hooks/other"));
+    let first = sources.resolve(&acme).await.unwrap().unwrap();
+    assert_eq!(first.tenant(), Some("acme"));
+    for _ in 0..3 {
+        let again = sources.resolve(&acme).await.unwrap().unwrap();
+        assert!(Arc::ptr_eq(&first, &again) && sources.is_current(&acme, &first));
+        assert!(sources.resolve(&other).await.unwrap().is_none());
+    }
+    assert_eq!(count(&database), 2);
+
+    advance(Duration::from_secs(10)).await;
+    assert!(sources.resolve(&other).await.unwrap().is_none());
+    sources.resolve(&acme).await.unwrap().unwrap();
+    assert_eq!(count(&database), 3);
+
+    // The secret is removed. It counts until the result has expired.
+    database.tenants.lock().unwrap().clear();
+    assert!(sources.is_current(&acme, &first));
+    advance(Duration::from_secs(50)).await;
+    assert!(!sources.is_current(&acme, &first));
+    assert!(sources.resolve(&acme).await.unwrap().is_none());
+    assert!(!sources.is_current(&acme, &first));
+    // A request without a tenant causes no lookup.
+    assert!(sources.resolve(&head("/")).await.unwrap().is_none());
+    assert_eq!(count(&database), 4);
+}
+
+#[tokio::test]
+async fn concurrent_requests_of_a_tenant_share_one_lookup() {
+    let database = database(&[("acme", Answer::Waits)]);
+    let sources = CachedSources::new(Arc::clone(&database), tenant, look_up);
+    let sources = Arc::new(sources.deadline(Duration::from_secs(600)));
+    let requests: Vec<_> = (0..100)
+        .map(|_| {
+            let sources = Arc::clone(&sources);
+            tokio::spawn(async move { sources.resolve(&head("/hooks/acme")).await.unwrap() })
+        })
+        .collect();
+    while count(&database) == 0 {
+        tokio::task::yield_now().await;
+    }
+    database.permits.as_ref().unwrap().add_permits(1);
+    for request in requests {
+        assert!(request.await.unwrap().is_some());
+    }
+    assert_eq!(count(&database), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_lookup_is_repeated_and_a_hanging_one_ends() {
+    let database = database(&[("acme", Answer::Fails), ("slow", Answer::Hangs)]);
+    let sources =
+        CachedSources::new(Arc::clone(&database), tenant, look_up).deadline(Duration::from_secs(3));
+    let acme = head("/hooks/acme");
+    for lookups in 1..3 {
+        let error = sources.resolve(&acme).await.unwrap_err().to_string();
+        assert_eq!(error, "the database is down");
+        assert_eq!(count(&database), lookups);
+    }
+    let start = Instant::now();
+    let slow = head("/hooks/slow");
+    let error = sources.resolve(&slow).await.unwrap_err().to_string();
+    assert_eq!(error, "the lookup of the source did not end within 3s");
+    assert_eq!(start.elapsed(), Duration::from_secs(3));
+    // The next request looks up again.
+    database
+        .tenants
+        .lock()
+        .unwrap()
+        .insert("slow", Answer::Source);
+    assert!(sources.resolve(&slow).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_invented_tenant_takes_no_space_for_long() {
+    let database = database(&[]);
+    let sources = CachedSources::new(Arc::clone(&database), tenant, look_up).max_entries(10);
+    for number in 0..1000 {
+        let head = head(&format!("/hooks/{number}"));
+        assert!(sources.resolve(&head).await.unwrap().is_none());
+    }
+    assert_eq!(count(&database), 1000);
+    let text = format!("{sources:?}");
+    let entries = text.split("entries: ").nth(1).unwrap();
+    let entries: u64 = entries.split(',').next().unwrap().parse().unwrap();
+    assert!(entries <= 10, "{text}");
+}
+
+/// An async closure and an async function may borrow the head across an await.
+#[tokio::test]
+async fn a_closure_that_borrows_the_head_is_a_resolver() {
+    async fn by_path(head: &Parts) -> Result<Option<Arc<Source>>, BoxError> {
+        tokio::task::yield_now().await;
+        let is_known = head.uri.path() == "/hooks/acme";
+        Ok(is_known.then(|| Arc::new(source_with(SECRET).build())))
+    }
+    async fn statuses(resolver: impl Resolve) -> [StatusCode; 2] {
+        let found = async |path| match resolver.resolve(&head(path)).await {
+            Ok(Some(_)) => StatusCode::OK,
+            Ok(None) => StatusCode::NOT_FOUND,
+            Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        [found("/hooks/acme").await, found("/hooks/other").await]
+    }
+    let expected = [StatusCode::OK, StatusCode::NOT_FOUND];
+    assert_eq!(statuses(by_path).await, expected);
+    assert_eq!(
+        statuses(async |head: &Parts| by_path(head).await).await,
+        expected
+    );
+}
