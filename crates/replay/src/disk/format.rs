@@ -24,5 +24,11 @@ pub(super) static FORMAT: FileFormat = FileFormat {
           forget_at INTEGER NOT NULL,
           source    INTEGER NOT NULL,
           content   INTEGER           -- checksum; NULL: not compared
+        ) STRICT;
+        CREATE TABLE IF NOT EXISTS clock (
+          id        INTEGER PRIMARY KEY CHECK (id = 1),
+          time      INTEGER NOT NULL, -- the time of the file
+          wall      INTEGER NOT NULL, -- the system clock then
+          boot      INTEGER NOT NULL  -- the clock of the machine then
         ) STRICT;",
 };

@@ -5,6 +5,7 @@
 //! row counts in `TableState` and finds rows through `KeyIndex`.
 
 mod clock;
+mod file_time;
 mod format;
 mod table;
 mod table_state;
@@ -43,9 +44,10 @@ use crate::store::{Claim, ClaimOptions, Forgotten, Lease, ReplayStore, Settled, 
 /// The store deletes expired events little by little and reuses their space. An event takes
 /// about 50 bytes in the file, and 40 bytes in memory for the index of the file.
 ///
-/// The store reads the system clock when it is opened, and counts steadily from then on, even
-/// if the clock is set. The retention of a done event counts from the later of the two, so
-/// that a successor does not forget the event early.
+/// The store counts the time of a file itself, so that no setting of the system clock makes it
+/// forget an event early. It counts while a process has the file open, and between two processes
+/// as far as both the system clock and the clock of the machine confirm it. After a restart of
+/// the machine, an event is remembered for longer.
 ///
 /// Cheap to clone; clones share the file.
 #[derive(Clone)]
@@ -293,35 +295,69 @@ impl fmt::Debug for DiskStore {
 mod tests {
     use super::*;
 
-    /// The system clock is set forward while the first store runs, as on a machine that has
-    /// no clock at boot.
+    const RETENTION: Duration = Duration::from_secs(661);
+
+    fn open(folder: &Path, clock: Clock) -> DiskStore {
+        let mut builder = DiskStore::builder();
+        builder.clock = clock;
+        builder.open(folder).unwrap()
+    }
+
+    /// A device without a battery for its clock may start with any time, and set it later.
     #[tokio::test]
-    async fn a_successor_keeps_every_retention_after_the_clock_was_set_forward() {
-        let retention = Duration::from_secs(3600);
-        let options = ClaimOptions::new(Duration::from_secs(60), retention);
+    async fn a_start_with_a_wrong_system_clock_forgets_nothing() {
+        const DAY: i64 = 24 * 3600;
+        let lease = Duration::from_secs(60);
+        let options = ClaimOptions::new(lease, RETENTION);
         // The options of at-most-once delivery: only a settlement opens the key again.
-        let at_most_once = ClaimOptions::new(retention, Duration::ZERO);
-        let [done, open] = [[7; 16], [8; 16]].map(ReplayKey::from_bytes);
-        for lag in [Duration::ZERO, 100 * retention] {
+        let at_most_once = ClaimOptions::new(RETENTION, Duration::ZERO);
+        let [done, open, fresh] = [[7; 16], [8; 16], [9; 16]].map(ReplayKey::from_bytes);
+        for error in [700, DAY, 400 * DAY, -700, -DAY] {
             let folder = tempfile::tempdir().unwrap();
-            let mut builder = DiskStore::builder();
-            builder.clock = Clock::behind(lag);
-            let first = builder.open(folder.path()).unwrap();
-            let Claim::Granted(lease) = first.claim(done, options).await.unwrap() else {
+            let store = self::open(folder.path(), Clock::system());
+            let Claim::Granted(lease) = store.claim(done, options).await.unwrap() else {
                 panic!("the key is new");
             };
-            let settled = first.commit(&lease, retention).await.unwrap();
+            let settled = store.commit(&lease, RETENTION).await.unwrap();
             assert_eq!(settled, Settled::Applied);
-            let claim = first.claim(open, at_most_once).await.unwrap();
+            let claim = store.claim(open, at_most_once).await.unwrap();
             assert!(matches!(claim, Claim::Granted(_)));
-            let second = DiskStore::open(folder.path()).unwrap();
-            let claim = second.claim(open, at_most_once).await.unwrap();
-            assert!(
-                matches!(claim, Claim::InFlight { .. }),
-                "{lag:?}: {claim:?}"
-            );
-            let claim = second.claim(done, options).await.unwrap();
-            assert_eq!(claim, Claim::Done, "{lag:?}");
+            drop(store);
+
+            // The clock is wrong at the first start, and right at the second one.
+            for clock in [Clock::with_wrong_system_clock(error), Clock::system()] {
+                let store = self::open(folder.path(), clock);
+                let claim = store.claim(done, options).await.unwrap();
+                assert_eq!(claim, Claim::Done, "{error}");
+                let claim = store.claim(open, at_most_once).await.unwrap();
+                let is_open = matches!(claim, Claim::InFlight { .. });
+                assert!(is_open, "{error}: {claim:?}");
+                // A fresh event is not held up.
+                let Claim::Granted(lease) = store.claim(fresh, options).await.unwrap() else {
+                    panic!("{error}: the key is new");
+                };
+                store.release(&lease).await.unwrap();
+            }
         }
+    }
+
+    /// The control of the test above: events are forgotten when their retention ends.
+    #[tokio::test]
+    async fn a_successor_continues_the_time_of_the_file() {
+        let options = ClaimOptions::new(Duration::from_secs(60), RETENTION);
+        let done = ReplayKey::from_bytes([7; 16]);
+        let folder = tempfile::tempdir().unwrap();
+        let shift = Arc::new(AtomicU64::new(0));
+        let store = self::open(folder.path(), Clock::shifted(Arc::clone(&shift)));
+        store.record_done(done, RETENTION).await.unwrap();
+        assert_eq!(store.claim(done, options).await.unwrap(), Claim::Done);
+        drop(store);
+        let shift = Arc::new(AtomicU64::new(0));
+        let store = self::open(folder.path(), Clock::shifted(Arc::clone(&shift)));
+        assert_eq!(store.claim(done, options).await.unwrap(), Claim::Done);
+        let retention = u64::try_from(RETENTION.as_millis()).unwrap();
+        shift.store(retention, std::sync::atomic::Ordering::SeqCst);
+        let claim = store.claim(done, options).await.unwrap();
+        assert!(matches!(claim, Claim::Granted(_)), "{claim:?}");
     }
 }

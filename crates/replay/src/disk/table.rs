@@ -22,8 +22,6 @@ pub(super) struct Table<'t> {
     /// The space on the disk for new rows. `None`: not known yet.
     pub(super) free_space: Option<FreeSpace>,
     pub(super) now: i64,
-    /// The time from which retentions count. See `Clock::latest`.
-    pub(super) latest: i64,
 }
 
 /// A row of the table.
@@ -147,23 +145,11 @@ impl Table<'_> {
     }
 
     fn claimed_row(&self, options: ClaimOptions) -> ClaimedRow {
-        let lease_start = self.lease_start(!options.attempt_retention.is_zero());
         let retention = millis(options.lease).saturating_add(millis(options.attempt_retention));
         ClaimedRow {
             source: options.quota.map_or(0, |quota| quota.source.cast_signed()),
-            lease_end: lease_start.saturating_add(millis(options.lease)),
-            forget_at: self.latest.saturating_add(retention),
-        }
-    }
-
-    /// Returns the time from which a lease counts.
-    ///
-    /// Without an attempt retention, the store forgets the claim when its lease ends. The lease
-    /// must then also hold for a process that opens the file later and uses the system clock.
-    fn lease_start(&self, has_attempt_retention: bool) -> i64 {
-        match has_attempt_retention {
-            true => self.now,
-            false => self.latest,
+            lease_end: self.now.saturating_add(millis(options.lease)),
+            forget_at: self.now.saturating_add(retention),
         }
     }
 
@@ -188,7 +174,7 @@ impl Table<'_> {
 
     /// Marks the row as done. Returns whether the lease is the current one.
     fn commit(&self, id: i64, lease: &Lease, retention: Duration) -> rusqlite::Result<bool> {
-        let forget_at = self.latest.saturating_add(millis(retention));
+        let forget_at = self.now.saturating_add(millis(retention));
         let mut commit = self.transaction.prepare_cached(
             "UPDATE entries SET lease_end = NULL, forget_at = ?4
              WHERE id = ?1 AND token = ?2 AND lease_end IS NOT NULL AND forget_at > ?3",
@@ -206,10 +192,7 @@ impl Table<'_> {
         else {
             return Ok(Settled::Stale);
         };
-        let has_attempt_retention = entry.forget_at > lease_end;
-        let new_end = self
-            .lease_start(has_attempt_retention)
-            .saturating_add(millis(duration));
+        let new_end = self.now.saturating_add(millis(duration));
         let extension = new_end.saturating_sub(lease_end).max(0);
         let mut renew = self.transaction.prepare_cached(
             "UPDATE entries SET lease_end = lease_end + ?3, forget_at = forget_at + ?3
@@ -255,7 +238,7 @@ impl Table<'_> {
         key: ReplayKey,
         retention: Duration,
     ) -> rusqlite::Result<()> {
-        let forget_at = self.latest.saturating_add(millis(retention));
+        let forget_at = self.now.saturating_add(millis(retention));
         let Some(entry) = self.entry(key)? else {
             return self.insert_done(key, forget_at);
         };

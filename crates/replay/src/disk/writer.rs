@@ -11,7 +11,8 @@ use hookgate_sqlite::{BatchWriter, IMMEDIATE, SpaceReserve, WriteError, is_no_sp
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::clock::Clock;
+use super::clock::{Clock, SystemClockWatch};
+use super::file_time::FileTime;
 use super::format::FORMAT;
 use super::table::Table;
 use super::table_state::TableState;
@@ -93,14 +94,19 @@ pub(super) struct Writer {
     folder: PathBuf,
     config: WriterConfig,
     state: TableState,
+    file_time: FileTime,
+    clock_watch: SystemClockWatch,
 }
 
 impl Writer {
     pub(super) fn new(
         database: Connection,
         folder: PathBuf,
-        config: WriterConfig,
+        mut config: WriterConfig,
     ) -> rusqlite::Result<Self> {
+        let (file_time, clock) = FileTime::open(&database, config.clock)?;
+        config.clock = clock;
+        let clock_watch = SystemClockWatch::new(&config.clock);
         let state = TableState::load(&database)?;
         config.entry_count.set(state.counts.total);
         Ok(Self {
@@ -108,6 +114,8 @@ impl Writer {
             folder,
             config,
             state,
+            file_time,
+            clock_watch,
         })
     }
 
@@ -170,7 +178,7 @@ impl Writer {
     }
 
     fn execute(&mut self, batch: &[Command]) -> rusqlite::Result<Vec<CommandResult>> {
-        let (now, latest) = (self.config.clock.now(), self.config.clock.latest());
+        let reading = self.config.clock.read();
         let transaction = self.database.transaction_with_behavior(IMMEDIATE)?;
         self.state.read_new_rows(&transaction)?;
         let mut table = Table {
@@ -179,8 +187,7 @@ impl Writer {
             max_entries: self.config.max_entries,
             reserve: &self.config.reserve,
             free_space: None,
-            now,
-            latest,
+            now: reading.time,
         };
         let results = batch
             .iter()
@@ -200,7 +207,9 @@ impl Writer {
                     .map(|()| CommandResult::RecordedDone),
             })
             .collect::<rusqlite::Result<Vec<_>>>()?;
+        let file_time = self.file_time.record(&transaction, reading)?;
         transaction.commit()?;
+        self.file_time = file_time;
         self.config.commits.fetch_add(1, Ordering::Relaxed);
         Ok(results)
     }
@@ -284,6 +293,7 @@ impl BatchWriter for Writer {
     fn tick(&mut self) {
         self.sweep(SWEEP_ROWS);
         self.config.reserve.restore();
+        self.clock_watch.check(&self.config.clock);
     }
 
     fn database(&self) -> &Connection {
