@@ -9,6 +9,7 @@ use hookgate_core::{Head, HeadOutcome, Verified, VerifyError};
 use hookgate_replay::ReplayStore;
 use http::Method;
 
+use crate::boot_fence::{BootFence, Fence};
 use crate::clock::{Clock, SystemClock};
 use crate::receive::AcceptedHead;
 use crate::refusal::Refusal;
@@ -32,21 +33,6 @@ pub struct Stats {
     pub stale_settlements: u64,
     /// The number of deliveries of a done event that had another body.
     pub conflicts: u64,
-}
-
-/// Whether deliveries that were signed before the start of the process are refused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BootFence {
-    /// Such deliveries are checked like all others: the store remembers the events that were
-    /// done before the start.
-    #[default]
-    Off,
-    /// Such deliveries are refused with 503, so that the sender retries with a fresh timestamp.
-    ///
-    /// Use this for a store that starts empty: a delivery that an earlier process accepted
-    /// would pass once more. The fence cannot recognise a delivery whose sender's clock was
-    /// ahead, because it looks newer than the start. A store that outlives the process does.
-    On,
 }
 
 impl<S: ReplayStore> Gate<S> {
@@ -150,8 +136,8 @@ impl<S: ReplayStore> Gate<S> {
 
     /// Returns whether the boot fence refuses this delivery.
     pub(crate) fn is_fenced(&self, verified: &Verified) -> bool {
-        match (self.0.fence, verified.timestamp()) {
-            (Some(start), Some(signed)) => signed.secs() <= start.secs(),
+        match (&self.0.fence, verified.timestamp()) {
+            (Some(fence), Some(signed)) => fence.refuses(signed, &*self.0.clock),
             _ => false,
         }
     }
@@ -216,14 +202,15 @@ impl<S: ReplayStore> GateBuilder<S> {
         self
     }
 
-    /// Builds the gate. This moment is the start that the boot fence goes by.
+    /// Builds the gate. This moment is the start that the boot fence goes by. If the clock is set
+    /// later, the time of the start moves with it.
     pub fn build(self) -> Gate<S> {
         let Self {
             store,
             clock,
             fence,
         } = self;
-        let fence = (fence == BootFence::On).then(|| clock.now());
+        let fence = (fence == BootFence::On).then(Fence::start);
         Gate(Arc::new(GateState {
             store,
             clock,

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use hookgate_core::UnixTime;
-
+use crate::boot_fence::Fence;
 use crate::clock::Clock;
 use crate::first_responses::FirstResponses;
 use crate::waiting_bodies::WaitingBodies;
@@ -12,8 +11,8 @@ use crate::waiting_bodies::WaitingBodies;
 pub(crate) struct GateState<S> {
     pub(crate) store: S,
     pub(crate) clock: Arc<dyn Clock>,
-    /// The start of this process, if deliveries that were signed before it are refused.
-    pub(crate) fence: Option<UnixTime>,
+    /// Refuses deliveries that were signed before the start, if it is on.
+    pub(crate) fence: Option<Fence>,
     pub(crate) counters: Counters,
     /// Limits the log lines about deliveries that could not be queued.
     #[cfg(feature = "queue")]

@@ -134,6 +134,7 @@ async fn the_boot_fence_refuses_a_delivery_until_it_has_a_fresh_timestamp() {
         (Reason::BootFence, 503)
     );
     fixture.clock.advance(1);
+    tokio::time::advance(Duration::from_secs(1)).await;
     fixture.forwarded().await.settle(Outcome::Delivered).await;
 }
 
