@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 
-use hookgate_core::{UnixTime, Verified};
+use hookgate_core::{Scheme as SignatureScheme, UnixTime, Verified};
 use hookgate_gate::{Audience, Mode, Source};
 use hookgate_http1::{HopByHop, write_field, write_request_line};
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE};
@@ -138,6 +138,7 @@ impl<'r> Request<'r> {
         // `Connection` cannot remove a field that the signature covers or that describes the
         // body.
         let scheme = context.source.verifier().scheme();
+        let aliases = Aliases::new(scheme);
         let is_protected = |name: &HeaderName| {
             name == CONTENT_TYPE || name == CONTENT_ENCODING || scheme.reads(name)
         };
@@ -145,7 +146,8 @@ impl<'r> Request<'r> {
             let is_replaced = name == HOST || name == EXPECT || name == CONTENT_LENGTH;
             let is_replaced = is_replaced || context.trace.contains_key(name);
             let stays = hop_by_hop.contains_unless(name, is_protected);
-            if !is_replaced && !stays && !context.is_gateway_header(name.as_str()) {
+            let is_removed = is_replaced || stays || aliases.contains(name);
+            if !is_removed && !context.is_gateway_header(name.as_str()) {
                 add(name.as_str(), value.as_bytes());
             }
         }
@@ -288,6 +290,74 @@ fn is_gateway_header(name: &str) -> bool {
         || is("forwarded")
 }
 
+/// The fields that CGI and its successors could take for another field of the request.
+///
+/// They replace every character that is neither a letter nor a digit with an underscore, and join
+/// equal names. The scheme does not read the alias `x_signature` of `x-signature`, so a sender could
+/// add a value to a verified field.
+struct Aliases<'s> {
+    scheme: &'s SignatureScheme,
+    /// The fields with such characters that the scheme reads.
+    unusual: Vec<&'s HeaderName>,
+}
+
+impl<'s> Aliases<'s> {
+    fn new(scheme: &'s SignatureScheme) -> Self {
+        let mut unusual = scheme.headers();
+        unusual.retain(|name| is_unusual(name));
+        Self { scheme, unusual }
+    }
+
+    /// Returns whether `name` is an alias of a field that the scheme reads, or that frames or
+    /// describes the body.
+    fn contains(&self, name: &HeaderName) -> bool {
+        let is_unusual = is_unusual(name);
+        if !is_unusual && self.unusual.is_empty() || self.scheme.reads(name) {
+            return false;
+        }
+        let hyphenated = hyphenated(name);
+        let is_read = |field: &HeaderName| self.scheme.reads(field);
+        self.unusual
+            .iter()
+            .any(|read| self::hyphenated(read) == hyphenated)
+            || is_unusual
+                && HeaderName::from_bytes(&hyphenated)
+                    .is_ok_and(|field| is_framing_field(&field) || is_read(&field))
+    }
+}
+
+fn is_unusual(name: &HeaderName) -> bool {
+    let mut bytes = name.as_str().bytes();
+    bytes.any(|byte| byte != b'-' && !byte.is_ascii_alphanumeric())
+}
+
+/// Returns the name with hyphens in place of all characters that CGI replaces.
+fn hyphenated(name: &HeaderName) -> Vec<u8> {
+    let bytes = name.as_str().bytes();
+    bytes
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() {
+                byte
+            } else {
+                b'-'
+            }
+        })
+        .collect()
+}
+
+/// Returns whether this field frames or describes the body.
+fn is_framing_field(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "content-encoding"
+            | "content-length"
+            | "content-type"
+            | "keep-alive"
+            | "proxy-connection"
+            | "transfer-encoding"
+    )
+}
+
 /// Returns whether `name` starts with `prefix` after that replacement. Both are in lower case.
 fn starts_with(name: &str, prefix: &str) -> bool {
     name.len() >= prefix.len()
@@ -312,6 +382,37 @@ mod tests {
         ] {
             let text = AddressText::new(address.parse().unwrap());
             assert_eq!(text.as_bytes(), address.as_bytes());
+        }
+    }
+
+    #[test]
+    fn an_alias_of_a_field_that_is_read_or_that_frames_the_body_is_recognised() {
+        let contains = |provider: &str, name: &'static str| {
+            let provider = hookgate_core::Provider::named(provider).unwrap();
+            Aliases::new(provider.scheme()).contains(&HeaderName::from_static(name))
+        };
+        for (provider, name) in [
+            ("beatapi", "x_beatapi_signature"),
+            ("beatapi", "x-beatapi_timestamp"),
+            ("beatapi", "x.beatapi!signature"),
+            ("beatapi", "content_length"),
+            ("beatapi", "transfer.encoding"),
+            ("beatapi", "content_type"),
+            ("walmart", "wm-sec-signature"),
+            ("walmart", "wm_sec_signature"),
+        ] {
+            assert!(contains(provider, name), "{provider} {name}");
+        }
+        for (provider, name) in [
+            ("beatapi", "x-beatapi-signature"),
+            ("beatapi", "x_signature"),
+            ("beatapi", "x_beatapi_signature_2"),
+            ("beatapi", "content-length"),
+            ("beatapi", "wm_sec_signature"),
+            ("walmart", "wm_sec.signature"),
+            ("walmart", "wm-sec"),
+        ] {
+            assert!(!contains(provider, name), "{provider} {name}");
         }
     }
 

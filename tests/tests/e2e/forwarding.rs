@@ -92,6 +92,13 @@ async fn no_spelling_of_a_gateway_header_passes_from_the_sender_to_the_upstream(
         "x_forwarded_for",
         "forwarded",
         "x-request-id",
+        // Programs behind WSGI or CGI take these for fields that the gateway checks.
+        "x_beatapi_signature",
+        "x_beatapi_timestamp",
+        "x.beatapi-signature",
+        "content_length",
+        "content_type",
+        "transfer_encoding",
     ] {
         headers.append(
             HeaderName::from_static(name),
