@@ -31,5 +31,5 @@ pub use self::framing::{
 };
 pub use self::head::{read_request, read_response};
 pub use self::hop_by_hop::HopByHop;
-pub use self::limits::{MAX_FIELDS, MAX_HEAD};
+pub use self::limits::{MAX_FIELDS, MAX_HEAD, MAX_RESPONSE_FIELDS, MAX_RESPONSE_HEAD, MAX_STATUS};
 pub use self::write::{write_field, write_request_line, write_status_line};

@@ -208,7 +208,7 @@ impl UpstreamSession {
         match self {
             // The gateway does not ask for trailers over HTTP/1.
             Self::Http1(_) => Ok(None),
-            Self::Http2(stream) => Ok(stream.stream.read_trailers().await?),
+            Self::Http2(stream) => stream.trailers().await,
         }
     }
 }

@@ -104,6 +104,8 @@ impl Error for Unavailable {}
 pub(crate) enum ResponseTruncated {
     /// The deadline of the delivery has passed.
     TimedOut,
+    /// The trailers exceed the limits of a head.
+    TrailersTooLarge,
     Http1(hookgate_http1::BodyError),
     Http2(TransportError),
 }
@@ -112,6 +114,7 @@ impl fmt::Display for ResponseTruncated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TimedOut => f.write_str("the response was not complete within `timeout`"),
+            Self::TrailersTooLarge => f.write_str("the trailers of the response are too large"),
             Self::Http1(cause) => cause.fmt(f),
             Self::Http2(_) => f.write_str("the response ended early"),
         }
@@ -121,7 +124,7 @@ impl fmt::Display for ResponseTruncated {
 impl Error for ResponseTruncated {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::TimedOut => None,
+            Self::TimedOut | Self::TrailersTooLarge => None,
             // The text of this error is the text of `cause`.
             Self::Http1(cause) => cause.source(),
             Self::Http2(cause) => Some(cause),

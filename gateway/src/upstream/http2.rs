@@ -3,11 +3,14 @@
 use std::pin::pin;
 
 use bytes::Bytes;
+use hookgate_http1::{MAX_RESPONSE_FIELDS, MAX_RESPONSE_HEAD, MAX_STATUS};
+use http::HeaderMap;
 use http::uri::Scheme;
 use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::protocols::http::v2::write_body;
 use pingora_http::ResponseHeader;
 
+use super::error::ResponseTruncated;
 use super::exchange::{EARLY_SUCCESS, ExchangeError, Reuse, Timeouts, empty_response};
 use super::request::Request;
 
@@ -57,8 +60,8 @@ impl Http2Stream {
         let mut writing = pin!(timeouts.limit_write(writing));
         let mut reading = pin!(async {
             stream.read_response_header().await?;
-            let head = stream.response_header().cloned();
-            head.ok_or_else(|| ExchangeError::from("the response has no head"))
+            let head = stream.response_header();
+            check_head(head.ok_or("the response has no head")?).cloned()
         });
         // The response may arrive before the whole request is written. A response of success
         // counts only once the whole request is written.
@@ -91,4 +94,34 @@ impl Http2Stream {
         }
         Ok(is_written)
     }
+
+    /// Reads the trailers after the body.
+    pub(super) async fn trailers(&mut self) -> Result<Option<HeaderMap>, ResponseTruncated> {
+        let trailers = self.stream.read_trailers().await?;
+        match trailers.as_ref().is_none_or(is_within_limits) {
+            true => Ok(trailers),
+            false => Err(ResponseTruncated::TrailersTooLarge),
+        }
+    }
+}
+
+/// Checks the head of a response against the limits that it has over HTTP/1. h2 admits heads of
+/// 16 MiB and any number of three digits as status.
+fn check_head(head: &ResponseHeader) -> Result<&ResponseHeader, ExchangeError> {
+    if head.status.as_u16() > MAX_STATUS {
+        return Err("the status of the response is not one of HTTP".into());
+    }
+    match is_within_limits(&head.headers) {
+        true => Ok(head),
+        false => Err("the head of the response is too large".into()),
+    }
+}
+
+/// Returns whether these fields would fit into a head of HTTP/1, each in a line of its own.
+fn is_within_limits(fields: &HeaderMap) -> bool {
+    /// The colon, the space and the line end.
+    const PUNCTUATION: usize = 4;
+    let bytes = fields.iter();
+    let bytes = bytes.map(|(name, value)| name.as_str().len() + value.len() + PUNCTUATION);
+    fields.len() <= MAX_RESPONSE_FIELDS && bytes.sum::<usize>() <= MAX_RESPONSE_HEAD
 }
