@@ -29,6 +29,8 @@ pub struct Connection<S> {
     pub(crate) read: BytesMut,
     /// The field names of the last head, with empty values.
     recycled: HeaderMap,
+    /// Whether the last request begins with the method HEAD, even if its head is invalid.
+    pub(crate) is_head_request: bool,
 }
 
 /// Kind of stream, which determines how much is known about a failed write.
@@ -83,7 +85,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             transport,
             read: BytesMut::new(),
             recycled: HeaderMap::new(),
+            is_head_request: false,
         }
+    }
+
+    /// Returns whether the last request that was read begins with the method HEAD, even if its
+    /// head is invalid. The response to it has no body (RFC 9110 §9.3.2).
+    pub fn is_head_request(&self) -> bool {
+        self.is_head_request
     }
 
     /// Returns the stream.

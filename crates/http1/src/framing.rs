@@ -67,9 +67,20 @@ pub fn parse_content_length(value: &[u8]) -> Option<u64> {
     })
 }
 
-/// Returns whether the value of `Host` is a host with an optional port and nothing else.
+/// Returns whether the value of `Host` is a host with an optional port and nothing else. A port is
+/// a number up to 65535, or empty (RFC 9110 §4.2.3).
 pub fn is_host(value: &[u8]) -> bool {
-    Authority::try_from(value).is_ok_and(|host| !host.as_str().contains('@'))
+    let Ok(host) = Authority::try_from(value) else {
+        return false;
+    };
+    let text = host.as_str();
+    let port = match text.rsplit_once(':') {
+        // The colons of an IPv6 address are in brackets.
+        Some((_, port)) if !port.ends_with(']') => port,
+        _ => "",
+    };
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    !text.contains('@') && (port.is_empty() || is_port)
 }
 
 /// Framing of a response body (RFC 9112 §6.3).
@@ -173,6 +184,9 @@ mod tests {
                 "Host: a:80\r\nTransfer-Encoding: chunked\r\n",
                 BodyLen::Unknown,
             ),
+            ("Host: [::1]\r\n", BodyLen::Known(0)),
+            ("Host: a:\r\n", BodyLen::Known(0)),
+            ("Host: a:65535\r\n", BodyLen::Known(0)),
             (
                 "Host: [::1]:80\r\nTransfer-Encoding: Chunked\r\n",
                 BodyLen::Unknown,
@@ -225,6 +239,10 @@ mod tests {
             "Host: a b\r\n",
             "Host: a/b\r\n",
             "Host: user@a\r\n",
+            "Host: a:-1\r\n",
+            "Host: a:99999\r\n",
+            "Host: a:8o\r\n",
+            "Host: [::1]:-1\r\n",
             "Host: a\r\nHost: b\r\n",
             "Host: a\r\nUpgrade: websocket\r\n",
         ] {

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::connection::Connection;
 use crate::error::HeadError;
-use crate::limits::{MAX_FIELDS, MAX_HEAD, MAX_RESPONSE_FIELDS, MAX_RESPONSE_HEAD};
+use crate::limits::{MAX_FIELDS, MAX_HEAD, MAX_RESPONSE_FIELDS, MAX_RESPONSE_HEAD, MAX_STATUS};
 use crate::scan::{find_head_end, has_strict_line_endings};
 
 /// Maximum number of empty lines before a head.
@@ -32,7 +32,11 @@ pub async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut Connection<S>,
 ) -> Result<request::Parts, HeadError> {
     let is_plausible = |start: &[u8]| start.first().is_none_or(u8::is_ascii_alphabetic);
-    let head = read_head(connection, MAX_HEAD, is_plausible).await?;
+    connection.is_head_request = false;
+    let head = read_head(connection, MAX_HEAD, is_plausible).await;
+    let start = head.as_ref().map_or(&connection.read[..], |head| &head[..]);
+    connection.is_head_request = start.starts_with(b"HEAD ");
+    let head = head?;
     if !has_strict_line_endings(&head) {
         return Err(HeadError::Ambiguous);
     }
@@ -63,7 +67,8 @@ pub async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(
 ///
 /// * [`HeadError::TooLarge`] if the head exceeds 256 KiB or 256 fields.
 /// * [`HeadError::Ambiguous`] if a name or value is invalid.
-/// * [`HeadError::Malformed`] if the bytes are not a valid HTTP/1 head.
+/// * [`HeadError::Malformed`] if the bytes are not a valid HTTP/1 head, or if the status is not one
+///   of HTTP.
 /// * [`HeadError::Disconnected`] if the connection ends first.
 pub async fn read_response<S: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut Connection<S>,
@@ -84,6 +89,9 @@ pub async fn read_response<S: AsyncRead + AsyncWrite + Unpin>(
     let (Some(code), Some(version)) = (response.code, response.version) else {
         return Err(HeadError::Malformed);
     };
+    if code > MAX_STATUS {
+        return Err(HeadError::Malformed);
+    }
     let (mut parts, ()) = http::Response::new(()).into_parts();
     parts.status = StatusCode::from_u16(code).map_err(|_| HeadError::Malformed)?;
     parts.version = http_version(version);

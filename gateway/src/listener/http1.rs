@@ -6,6 +6,7 @@ use std::pin::pin;
 use hookgate_core::internal::ErrorChain;
 use hookgate_gate::{Audience, Reason, Refusal};
 use hookgate_http1::{BodyLen, HeadError, check_request, read_request};
+use http::Method;
 use http::request::Parts;
 use pingora_core::protocols::Stream;
 use pingora_core::server::ShutdownWatch;
@@ -161,7 +162,11 @@ impl Gateway {
         let refusal = self.limit_refusal_rate(Refusal::new(reason), "", client);
         let mut record = AccessRecord::start(self, client);
         record.refused(None, refusal);
-        session.begin(empty_request(), BodyLen::Known(0));
+        let mut request = empty_request();
+        if session.connection.is_head_request() {
+            request.set_method(Method::HEAD);
+        }
+        session.begin(request, BodyLen::Known(0));
         session.close();
         let (head, body) = refusal_response(refusal, Audience::Http, &record.id, None);
         let mut downstream = Downstream::new(session.into(), BodyLen::Known(0));

@@ -88,6 +88,10 @@ async fn ambiguous_requests_are_refused_and_never_reach_the_upstream() {
         ),
         ("two hosts", with_field("Host: b")),
         (
+            "negative port",
+            changed(|t| t.replacen("Host: hooks.example", "Host: hooks.example:-1", 1)),
+        ),
+        (
             "no host",
             changed(|t| t.replacen("Host: hooks.example\r\n", "", 1)),
         ),
@@ -115,6 +119,41 @@ async fn ambiguous_requests_are_refused_and_never_reach_the_upstream() {
         (status(&response), upstream.take_received().len()),
         ("204", 1)
     );
+}
+
+/// A client that reads a body would take it for the response to its next request.
+#[tokio::test]
+async fn a_refused_head_request_gets_no_body() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    for (method, request) in [
+        (
+            "HEAD",
+            "HEAD /hooks/beatapi HTTP/1.1\r\nHost: a b\r\n\r\n".to_owned(),
+        ),
+        (
+            "HEAD",
+            "HEAD /hooks/beatapi HTTP/1.1\nHost: a\n\r\n\r\n".to_owned(),
+        ),
+        (
+            "HEAD",
+            format!(
+                "HEAD / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+                "x".repeat(70_000)
+            ),
+        ),
+        // The control: another method gets a body.
+        (
+            "POST",
+            "POST /hooks/beatapi HTTP/1.1\r\nHost: a b\r\n\r\n".to_owned(),
+        ),
+    ] {
+        let response = send_raw(gateway.address(), request.as_bytes(), QUIET).await;
+        let response = String::from_utf8(response).expect("the response is text");
+        let (head, body) = response.split_once("\r\n\r\n").expect("the head ends");
+        assert!(head.starts_with("HTTP/1.1 4"), "{head}");
+        assert_eq!(body.is_empty(), method == "HEAD", "{response}");
+    }
 }
 
 #[tokio::test]
