@@ -17,6 +17,7 @@ const H2C: &str = "h2c = true";
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: u8 = 4;
 const HEADERS: u8 = 1;
+const DATA: u8 = 0;
 const CONTINUATION: u8 = 9;
 
 fn beatapi() -> TestProvider {
@@ -379,4 +380,77 @@ async fn silent_connections_are_closed_and_pooled_ones_that_answer_pings_are_not
         assert!(is_closed, "{start:?}");
     }
     assert_eq!(deliver("evt_2").await, StatusCode::NO_CONTENT);
+}
+
+/// Returns a HEADERS frame of a request, with literal fields that are not indexed (RFC 7541 §6.2.2).
+fn literal_head(stream: u32, fields: &[(&str, &[u8])]) -> Vec<u8> {
+    // `:method: POST` and `:scheme: http` of the static table.
+    let mut block = vec![0x83, 0x86];
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name.as_bytes(), value] {
+            block.push(u8::try_from(text.len()).expect("the text is short"));
+            block.extend(text);
+        }
+    }
+    frame(HEADERS, 4, stream, &block)
+}
+
+/// The parser of HTTP/2 ends the connection at such a field, which RFC 9113 §5.4.1 allows. The
+/// delivery on another stream loses its response, but it is neither lost nor forwarded twice.
+#[tokio::test]
+async fn a_forbidden_field_on_another_stream_loses_no_delivery() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).server(H2C).start();
+    for (index, (name, value)) in [
+        ("x-a", &b"1\r\nx-b: 2"[..]),
+        ("X-Upper", b"1"),
+        ("x-a", b"\0"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("evt_{index}");
+        let body = beatapi().body(&id);
+        let signed = beatapi().sign(&body, now(), &id);
+        let mut fields: Vec<(&str, &[u8])> = vec![
+            (":path", b"/hooks/beatapi"),
+            (":authority", b"hooks.example"),
+        ];
+        fields.extend(
+            signed
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_bytes())),
+        );
+        let held = upstream.hold_response(StatusCode::NO_CONTENT);
+        let mut stream = TcpStream::connect(gateway.address())
+            .await
+            .expect("the server listens");
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(frame(SETTINGS, 0, 0, &[]));
+        bytes.extend(literal_head(1, &fields));
+        bytes.extend(frame(DATA, 1, 1, &body));
+        stream.write_all(&bytes).await.expect("the server reads");
+        let mut arrived = Vec::new();
+        while arrived.is_empty() {
+            arrived = upstream.take_received();
+            tokio::task::yield_now().await;
+        }
+        fields.push((name, value));
+        stream
+            .write_all(&literal_head(3, &fields))
+            .await
+            .expect("the server reads");
+        assert!(is_closed(stream).await, "{name}");
+        held.release();
+        let retry = beatapi().request(signed, body);
+        let retry = send_over(&Protocol::Http2, gateway.address(), retry).await;
+        let retry = retry.expect("the server responds");
+        assert_eq!(
+            (retry.status.as_u16(), retry.outcome()),
+            (200, Some("duplicate")),
+            "{name}"
+        );
+        assert_eq!(arrived.len() + upstream.take_received().len(), 1, "{name}");
+    }
 }
