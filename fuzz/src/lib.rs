@@ -9,8 +9,16 @@
 #![expect(clippy::unwrap_used, reason = "a panic is a finding")]
 
 mod capture;
+mod chunked_body;
+mod differential;
 mod event_id;
+mod form;
 mod forwarded;
+mod hop_by_hop;
+mod http1;
+mod proxy_header;
+mod request_head;
+mod response_head;
 mod scheme;
 mod signature_header;
 mod template;
@@ -21,8 +29,15 @@ use hookgate_core::{RequestOutcome, VerifierBuilder, VerifyError};
 use http::Request;
 
 pub use self::capture::capture;
+pub use self::chunked_body::chunked_body;
+pub use self::differential::differential;
 pub use self::event_id::event_id;
+pub use self::form::form;
 pub use self::forwarded::forwarded;
+pub use self::hop_by_hop::hop_by_hop;
+pub use self::proxy_header::proxy_header;
+pub use self::request_head::{framing, request_head};
+pub use self::response_head::response_head;
 pub use self::scheme::scheme;
 pub use self::signature_header::signature_header;
 pub use self::template::template;

@@ -51,3 +51,43 @@ fn no_text_of_a_sender_changes_the_element_of_a_proxy() {
 fn no_body_yields_a_false_event_id() {
     replay("event_id", fuzz::event_id);
 }
+
+#[test]
+fn no_request_head_has_two_readings() {
+    replay("request_head", fuzz::request_head);
+}
+
+#[test]
+fn no_framing_fields_have_two_readings() {
+    replay("framing", fuzz::framing);
+}
+
+#[test]
+fn no_chunked_body_has_two_readings() {
+    replay("chunked_body", fuzz::chunked_body);
+}
+
+#[test]
+fn no_response_head_has_two_readings() {
+    replay("response_head", fuzz::response_head);
+}
+
+#[test]
+fn no_connection_header_removes_another_field() {
+    replay("hop_by_hop", fuzz::hop_by_hop);
+}
+
+#[test]
+fn no_proxy_header_takes_a_byte_of_the_request() {
+    replay("proxy_header", fuzz::proxy_header);
+}
+
+#[test]
+fn no_connection_is_divided_in_another_way_by_hyper() {
+    replay("differential", fuzz::differential);
+}
+
+#[test]
+fn no_form_yields_a_false_event_id() {
+    replay("form", fuzz::form);
+}

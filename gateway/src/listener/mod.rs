@@ -9,6 +9,7 @@ pub(crate) mod eviction;
 pub(crate) mod framing;
 pub(crate) mod http1;
 pub(crate) mod http2;
+mod proxy_header;
 pub(crate) mod proxy_protocol;
 pub(crate) mod refused_connection;
 mod socket_file;
