@@ -143,7 +143,13 @@ impl Gateway {
         if let (Some(inspector), Some(config)) = (&self.inspector, inspector_config) {
             inspector.adopt(config);
         }
-        self.running.store(Arc::new(running));
+        let running = Arc::new(running);
+        self.running.store(Arc::clone(&running));
+        for route in running.routes.iter() {
+            if let Some(tenants) = &route.tenants {
+                tenants.adopt(route);
+            }
+        }
         Ok(())
     }
 

@@ -124,6 +124,11 @@ pub fn key_digests(builder: &VerifierBuilder, salt: &[u8]) -> Vec<[u8; 16]> {
     builder.key_digests(salt)
 }
 
+/// Whether `a` and `b` verify with the same settings. Their schemes and keys are not compared.
+pub fn have_equal_settings(a: &VerifierBuilder, b: &VerifierBuilder) -> bool {
+    a.has_settings_of(b)
+}
+
 /// Whether `id` is a well-formed id: 1 to 256 visible ASCII characters.
 pub fn is_valid_id(id: &[u8]) -> bool {
     crate::scheme::field::is_valid_id(id)

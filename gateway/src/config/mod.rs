@@ -50,7 +50,7 @@ pub(crate) use self::query_match::{QueryMatch, RequestQuery};
 pub(crate) use self::queue::{DiskQueueConfig, NatsQueueConfig, QueueConfig, QueueStoreConfig};
 pub(crate) use self::read::source_setup::SourceSetup;
 pub(crate) use self::schema::schema;
-pub(crate) use self::secrets::{ConfiguredKey, SecretRef, trim_line_end};
+pub(crate) use self::secrets::{ConfiguredKey, SecretRef, TENANT, trim_line_end};
 pub(crate) use self::shown::ShownConfig;
 pub(crate) use self::startup_settings::StartupSettings;
 pub(crate) use self::store::StoreConfig;

@@ -12,7 +12,7 @@ use toml::Value;
 use super::Inputs;
 
 /// The variable that stands for the name of a tenant, in a path and in the place of a secret.
-pub(super) const TENANT: &str = "{tenant}";
+pub(crate) const TENANT: &str = "{tenant}";
 
 /// A reference to a secret: `env:NAME` or `file:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ pub(crate) fn trim_line_end(text: &mut Vec<u8>) {
 }
 
 /// An item of the array `secrets` of a source. Its secret has not been read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ConfiguredKey {
     /// The path of the item in the configuration.
     path: String,

@@ -21,7 +21,7 @@ use super::{Config, Inputs, RawConfig};
 pub(crate) struct WatchedFiles(BTreeMap<PathBuf, Option<FileVersion>>);
 
 /// The metadata of a file. Writing, replacing or relinking the file changes at least one field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FileVersion {
     device: u64,
     inode: u64,

@@ -144,7 +144,7 @@ impl GatewayRequest<'_, '_, '_> {
             let route = Arc::clone(route);
             return Some(Routed::To(VersionedRoute { route, version }));
         };
-        Some(match tenants.cached(name) {
+        Some(match tenants.cached(route, name) {
             Some(Lookup::Found(route)) => Routed::To(VersionedRoute { route, version }),
             earlier => Routed::Tenant(UnknownTenant {
                 template: Arc::clone(route),

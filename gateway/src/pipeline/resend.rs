@@ -171,7 +171,7 @@ async fn route_of_tenant(
     let (None, Some(tenants)) = (&captured.verified, &route.tenants) else {
         return Ok(Arc::new(route.for_tenant_without_keys(tenant)));
     };
-    let found = match tenants.cached(tenant) {
+    let found = match tenants.cached(route, tenant) {
         Some(found) => found,
         None => tenants.look_up(route, tenant).await,
     };

@@ -41,10 +41,11 @@ pub(crate) struct Route {
     pub(crate) request_id_is_signed: bool,
     pub(crate) metrics: Arc<SourceMetrics>,
     pub(crate) upstream_metrics: Arc<UpstreamMetrics>,
-    /// The tenants, if the source has some. Its `source` has no keys then.
+    /// The tenants, if the source has some. Its `source` has no keys then. `None` in the route of a
+    /// tenant.
     pub(crate) tenants: Option<Arc<Tenants>>,
     /// The version of the secrets, if this is the route of one tenant.
-    pub(crate) tenant: Option<TenantState>,
+    pub(crate) tenant: Option<Arc<TenantState>>,
 }
 
 /// The routes of one configuration, by path.
@@ -72,7 +73,8 @@ struct ByQuery {
 }
 
 impl Routes {
-    /// Creates the routes. `upstream_named` returns the upstream of a name.
+    /// Creates the routes. `upstream_named` returns the upstream of a name. The tenants of a source
+    /// whose configuration is the same as in `previous` are kept.
     ///
     /// # Errors
     ///
@@ -80,6 +82,7 @@ impl Routes {
     pub(crate) fn new(
         routes: Vec<config::RouteConfig>,
         metrics: &Metrics,
+        previous: Option<&Self>,
         upstream_named: impl Fn(&str) -> Option<Arc<Upstream>>,
     ) -> Result<Self, Problems> {
         let mut by_path: HashMap<Arc<str>, ByHost> = HashMap::new();
@@ -92,7 +95,8 @@ impl Routes {
             };
             let (path, host) = (config.path.clone(), config.host.clone());
             let query = config.query.clone();
-            let route = Arc::new(Route::new(config, upstream, metrics)?);
+            let previous = previous.and_then(|routes| routes.of_source(config.source.name()));
+            let route = Arc::new(Route::new(config, upstream, metrics, previous)?);
             by_source.insert(route.names.source.clone(), Arc::clone(&route));
             let by_host = match path.has_tenant() {
                 false => by_path.entry(Arc::clone(path.text())).or_default(),
@@ -176,6 +180,7 @@ impl Route {
         config: config::RouteConfig,
         upstream: Arc<Upstream>,
         metrics: &Metrics,
+        previous: Option<&Arc<Self>>,
     ) -> Result<Self, Problems> {
         let config::RouteConfig {
             path,
@@ -193,8 +198,9 @@ impl Route {
             upstream: upstream.name().to_owned(),
             headers: FactHeaders::new(&source),
         };
-        let tenants = tenants.map(|config| start_tenants(source.name(), config));
-        let tenants = tenants.transpose()?.map(Arc::new);
+        let previous = previous.and_then(|route| route.tenants.as_ref());
+        let tenants = tenants.map(|config| start_tenants(source.name(), config, previous));
+        let tenants = tenants.transpose()?;
         let key_ids = match &tenants {
             Some(tenants) => tenants.key_ids(),
             None => source.verifier().key_ids().map(str::to_owned).collect(),
@@ -219,7 +225,7 @@ impl Route {
     }
 
     /// Returns this route for the deliveries of a tenant, whose `source` has its keys.
-    pub(crate) fn for_tenant(&self, source: Source, tenant: Option<TenantState>) -> Self {
+    pub(crate) fn for_tenant(&self, source: Source, tenant: Option<Arc<TenantState>>) -> Self {
         Self {
             path: Arc::clone(&self.path),
             source,
@@ -232,9 +238,14 @@ impl Route {
             request_id_is_signed: self.request_id_is_signed,
             metrics: Arc::clone(&self.metrics),
             upstream_metrics: Arc::clone(&self.upstream_metrics),
-            tenants: self.tenants.clone(),
+            tenants: None,
             tenant,
         }
+    }
+
+    /// Returns whether this is the route of a tenant that was made of `template`.
+    pub(crate) fn is_made_of(&self, template: &Self) -> bool {
+        Arc::ptr_eq(&self.names, &template.names)
     }
 
     /// Returns this route with the name of a tenant and without keys. No delivery verifies by it.
@@ -245,15 +256,25 @@ impl Route {
 
     /// Returns whether the keys of the route are still those of its tenant.
     pub(crate) fn has_current_keys(&self) -> bool {
-        match (&self.tenants, self.source.tenant(), &self.tenant) {
-            (Some(tenants), Some(name), Some(_)) => tenants.is_current(name, self),
+        match (self.source.tenant(), &self.tenant) {
+            (Some(name), Some(tenant)) => tenant.is_current(name),
             _ => true,
         }
     }
 }
 
-fn start_tenants(source: &str, config: TenantsConfig) -> Result<Tenants, Problems> {
-    Tenants::new(config).map_err(|error| {
+/// Returns the tenants of `config`, which are those of `previous` if they have this configuration.
+fn start_tenants(
+    source: &str,
+    config: TenantsConfig,
+    previous: Option<&Arc<Tenants>>,
+) -> Result<Arc<Tenants>, Problems> {
+    if let Some(previous) = previous
+        && previous.have_config(&config)
+    {
+        return Ok(Arc::clone(previous));
+    }
+    Tenants::start(source, config).map_err(|error| {
         let cause = ErrorChain(&*error);
         Problems::one(
             "sources",

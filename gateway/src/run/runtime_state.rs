@@ -59,7 +59,8 @@ impl RuntimeState {
             };
             upstreams.insert(name, (config, upstream));
         }
-        let routes = Routes::new(config.routes, metrics, |name| {
+        let previous_routes = previous.map(|previous| &previous.routes);
+        let routes = Routes::new(config.routes, metrics, previous_routes, |name| {
             let (_, upstream) = upstreams.get(name)?;
             Some(Arc::clone(upstream))
         })?;

@@ -6,12 +6,12 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
 use super::CHECK_INTERVAL;
@@ -59,6 +59,33 @@ impl TenantDirectory {
         }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the names in the directory, which is opened again.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`FileError::Directory`] if the directory cannot be opened or read.
+    pub(super) fn names(&self) -> Result<Vec<String>, FileError> {
+        *self.opened.lock() = None;
+        let names = self.list();
+        names.map_err(|error| FileError::Directory(error.into()))
+    }
+
+    fn list(&self) -> rustix::io::Result<Vec<String>> {
+        let directory = self.directory(Wait::Allowed)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = openat(directory.as_fd(), ".", flags, Mode::empty())?;
+        let mut names = Vec::new();
+        for entry in Dir::new(directory)? {
+            // A name that is not UTF-8 is no name of a tenant.
+            names.extend(entry?.file_name().to_str().map(str::to_owned));
+        }
+        Ok(names)
+    }
+
     /// Returns the version of the file `name`. `None` if there is no such file.
     ///
     /// # Errors
@@ -100,7 +127,8 @@ impl TenantDirectory {
 
     /// Opens the file `name` beneath the directory.
     fn find(&self, name: &str, flags: OFlags, wait: Wait) -> Result<Option<File>, FileError> {
-        let directory = self.directory(wait).map_err(FileError::Directory)?;
+        let directory = self.directory(wait);
+        let directory = directory.map_err(|error| FileError::Directory(error.into()))?;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | wait.flags();
         let flags = flags | OFlags::CLOEXEC;
         match openat2(directory.as_fd(), name, flags, Mode::empty(), resolve) {
@@ -111,7 +139,7 @@ impl TenantDirectory {
     }
 
     /// Returns the directory, which was opened within [`CHECK_INTERVAL`].
-    fn directory(&self, wait: Wait) -> io::Result<Arc<OwnedFd>> {
+    fn directory(&self, wait: Wait) -> rustix::io::Result<Arc<OwnedFd>> {
         let now = Instant::now();
         if let Some((directory, at)) = &*self.opened.lock()
             && now.duration_since(*at) < CHECK_INTERVAL

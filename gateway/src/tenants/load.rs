@@ -4,19 +4,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hookgate_core::internal::{ErrorChain, key_digests};
+use hookgate_core::{Key, VerifierBuilder};
 use tokio::sync::watch;
 
-use super::secrets::{TenantError, TenantKeys};
+use super::owners::KeyDigest;
+use super::secrets::{Secrets, TenantError, TenantKeys};
 use super::state::TenantState;
 use super::{Lookup, MissKind, Tenants};
 use crate::pipeline::route::Route;
+
+/// How often the files of a tenant are read, if they change meanwhile.
+const MAX_ATTEMPTS: usize = 3;
 
 impl Tenants {
     /// Looks up the tenant `name`. `template` is the route of its source.
     ///
     /// The lookup goes on if this future is dropped, because other requests may wait for it.
     pub(crate) async fn look_up(self: &Arc<Self>, template: &Arc<Route>, name: &str) -> Lookup {
-        let mut result = self.start(template, name);
+        let mut result = self.start_lookup(template, name);
         let result = result.wait_for(Option::is_some).await;
         // The task is gone without a result only if it panicked, or if the process ends.
         let found = result.ok().and_then(|found| found.clone());
@@ -24,7 +29,7 @@ impl Tenants {
     }
 
     /// Starts a lookup, unless one is in progress.
-    fn start(
+    fn start_lookup(
         self: &Arc<Self>,
         template: &Arc<Route>,
         name: &str,
@@ -34,7 +39,7 @@ impl Tenants {
             return result.clone();
         }
         // A lookup may have ended since the caller looked into the cache.
-        if let Some(found) = self.cached(name) {
+        if let Some(found) = self.cached(template, name) {
             return watch::channel(Some(found)).1;
         }
         let (sender, result) = watch::channel(None);
@@ -53,21 +58,15 @@ impl Tenants {
         result
     }
 
-    async fn load(&self, template: &Arc<Route>, name: &str) -> Lookup {
-        let started = Instant::now();
-        let loaded = match self.secrets.read(name).await {
+    async fn load(self: &Arc<Self>, template: &Arc<Route>, name: &str) -> Lookup {
+        match self.find(template, name).await {
+            Ok(Some(route)) => Lookup::Found(route),
             Ok(None) => {
+                if let Secrets::Resolver(_) = self.secrets {
+                    self.record_keys(name, &[], 0);
+                }
                 self.remember_missing(name, MissKind::Unknown);
-                return Lookup::Unknown;
-            }
-            Ok(Some(keys)) => self.route(template, name, keys, started).await,
-            Err(error) => Err(error),
-        };
-        match loaded {
-            Ok(route) => {
-                self.missing.invalidate(name);
-                self.known.insert(name.into(), Arc::clone(&route));
-                Lookup::Found(route)
+                Lookup::Unknown
             }
             Err(error) => {
                 self.log_failure(template, name, &error);
@@ -77,43 +76,96 @@ impl Tenants {
         }
     }
 
-    /// Builds the route of a tenant with these keys.
-    async fn route(
-        &self,
+    /// Reads the secrets of a tenant, and adds its route to the cache.
+    async fn find(
+        self: &Arc<Self>,
         template: &Arc<Route>,
         name: &str,
-        keys: TenantKeys,
-        started: Instant,
-    ) -> Result<Arc<Route>, TenantError> {
-        let TenantKeys { keys, versions } = keys;
-        let builder = self.config.verifier_of(name);
-        let builder = keys
-            .into_iter()
-            .fold(builder, |builder, key| builder.key(key));
-        let digests = key_digests(&builder, &self.owners.salt);
-        let verifier = builder.build().map_err(TenantError::Build)?;
-        let owner: Arc<str> = name.into();
-        if let Err(other) = self.owners.claim(&owner, &digests) {
-            // The other tenant may have other keys by now.
-            let in_use = self.digests_of(&other).await?;
-            self.owners.release(&other, &digests, &in_use);
-            self.known.invalidate(&*other);
-            let claimed = self.owners.claim(&owner, &digests);
-            claimed.map_err(TenantError::SharedKey)?;
+    ) -> Result<Option<Arc<Route>>, TenantError> {
+        for _attempt in 0..MAX_ATTEMPTS {
+            let started = Instant::now();
+            let Some(TenantKeys { keys, versions }) = self.secrets.read(name).await? else {
+                return Ok(None);
+            };
+            let builder = self.with_keys(name, keys);
+            let digests = key_digests(&builder, &self.salt);
+            let verifier = builder.build().map_err(TenantError::Build)?;
+            let source = template.source.for_tenant(name, verifier);
+            let state = TenantState::new(Arc::downgrade(self), versions, started);
+            let route = Arc::new(template.for_tenant(source, Some(Arc::new(state))));
+            match &self.secrets {
+                Secrets::Files(_) => self.first_scan().await?,
+                // Its answer is the newest.
+                Secrets::Resolver(_) => self.record_keys(name, &digests, 0),
+            }
+            if self.admit_unshared(name, &digests, &route).await? {
+                return Ok(Some(route));
+            }
+            self.scan_again().await?;
         }
-        let source = template.source.for_tenant(owner, verifier);
-        let state = TenantState::new(versions, started);
-        Ok(Arc::new(template.for_tenant(source, Some(state))))
+        Err(TenantError::Changing)
+    }
+
+    /// Adds a route to the cache, unless another tenant has one of its keys. Returns false if the
+    /// keys of the tenant are others by now.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TenantError::SharedKey`], or the error of reading the keys of the other tenant.
+    async fn admit_unshared(
+        self: &Arc<Self>,
+        name: &str,
+        digests: &[KeyDigest],
+        route: &Arc<Route>,
+    ) -> Result<bool, TenantError> {
+        let mut read_again: Option<Arc<str>> = None;
+        loop {
+            let other = match self.admit(name, digests, route) {
+                Admission::Admitted => return Ok(true),
+                Admission::OtherKeys => return Ok(false),
+                Admission::SharedWith(other) => other,
+            };
+            if read_again.as_ref() == Some(&other) {
+                return Err(TenantError::SharedKey(other));
+            }
+            // The other tenant may have other keys by now.
+            match &self.secrets {
+                Secrets::Files(_) => self.scan_file_of(&other).await?,
+                Secrets::Resolver(_) => {
+                    let digests = self.digests_of(&other).await?;
+                    self.record_keys(&other, &digests, 0);
+                }
+            }
+            read_again = Some(other);
+        }
+    }
+
+    fn admit(&self, name: &str, digests: &[KeyDigest], route: &Arc<Route>) -> Admission {
+        // Held until the route can be revoked.
+        let owners = self.owners.lock();
+        if !owners.has(name, digests) {
+            return Admission::OtherKeys;
+        }
+        if let Some(other) = owners.shares_with(name) {
+            return Admission::SharedWith(other);
+        }
+        self.missing.invalidate(name);
+        self.known.insert(name.into(), Arc::clone(route));
+        Admission::Admitted
     }
 
     /// Returns the digests of the keys that the tenant `name` has now.
-    async fn digests_of(&self, name: &str) -> Result<Vec<[u8; 16]>, TenantError> {
-        let keys = self.secrets.read(name).await?;
-        let keys = keys.into_iter().flat_map(|found| found.keys);
-        let builder = keys.fold(self.config.verifier_of(name), |builder, key| {
-            builder.key(key)
-        });
-        Ok(key_digests(&builder, &self.owners.salt))
+    async fn digests_of(&self, name: &str) -> Result<Vec<KeyDigest>, TenantError> {
+        let found = self.secrets.read(name).await?;
+        let keys = found.map_or_else(Vec::new, |found| found.keys);
+        Ok(key_digests(&self.with_keys(name, keys), &self.salt))
+    }
+
+    /// Returns the verifier of a tenant with these keys.
+    pub(super) fn with_keys(&self, name: &str, keys: Vec<Key>) -> VerifierBuilder {
+        let builder = self.config.verifier_of(name);
+        keys.into_iter()
+            .fold(builder, |builder, key| builder.key(key))
     }
 
     fn log_failure(&self, template: &Route, tenant: &str, error: &TenantError) {
@@ -128,6 +180,14 @@ impl Tenants {
             );
         }
     }
+}
+
+/// The result of adding a route to the cache.
+enum Admission {
+    Admitted,
+    /// The keys of the tenant are not those of the route.
+    OtherKeys,
+    SharedWith(Arc<str>),
 }
 
 /// A lookup in progress. Its drop ends it, also if the lookup panics.

@@ -3,11 +3,16 @@
 //! The path of a request names the tenant. Its secrets come from files or from an HTTP service, and
 //! the tenants in use are cached. An idle tenant takes no memory besides the digest of its key. An
 //! error is never taken for a tenant without a secret: the delivery gets 503.
+//!
+//! Tenants with equal keys are refused. All files are therefore read once before the first tenant is
+//! served, and again after one of them has changed. A reload keeps the tenants of a source whose
+//! configuration is the same.
 
 mod directory;
 mod load;
 mod owners;
 mod resolver;
+mod scan;
 mod secrets;
 mod state;
 
@@ -22,7 +27,9 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use self::owners::KeyOwners;
+use self::owners::{KeyDigest, KeyOwners};
+use self::scan::Scan;
+pub(crate) use self::scan::report_equal_keys;
 use self::secrets::Secrets;
 pub(crate) use self::state::TenantState;
 use crate::config::TenantsConfig;
@@ -38,17 +45,24 @@ const IDLE: Duration = Duration::from_secs(600);
 /// How old the version of a file, or of its directory, may be. A changed file counts within the sum
 /// of both.
 const CHECK_INTERVAL: Duration = Duration::from_millis(750);
+/// The number of tenants whose keys are compared.
+const MAX_OWNERS: usize = 1 << 20;
 /// How long a failure is remembered. Deliveries for the tenant are refused meanwhile, so that they
 /// do not repeat a lookup that has just failed.
 const FAILURE_TTL: Duration = Duration::from_secs(1);
 
 /// The tenants of one source.
 pub(crate) struct Tenants {
+    /// The name of the source.
+    source: Box<str>,
     config: TenantsConfig,
     secrets: Secrets,
     known: Cache<Box<str>, Arc<Route>>,
     missing: Cache<Box<str>, Miss>,
-    owners: KeyOwners,
+    /// The salt of the digests of keys.
+    salt: [u8; 32],
+    owners: Mutex<KeyOwners>,
+    scan: Scan,
     /// The lookups in progress. Requests for one tenant share a lookup.
     loading: Mutex<HashMap<Box<str>, watch::Receiver<Option<Lookup>>>>,
     failures: LogThrottle,
@@ -78,25 +92,40 @@ enum MissKind {
 }
 
 impl Tenants {
-    /// Creates the tenants of a source. None is looked up yet.
+    /// Creates the tenants of a source, and starts to read the files of all of them.
     ///
     /// # Errors
     ///
-    /// Returns the error of the client of the resolver, or of the system's random numbers.
-    pub(crate) fn new(config: TenantsConfig) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    /// Returns the error of the client of the resolver, of the system's random numbers, or of the
+    /// thread that reads the files.
+    pub(crate) fn start(
+        source: &str,
+        config: TenantsConfig,
+    ) -> Result<Arc<Self>, Box<dyn Error + Send + Sync>> {
+        let tenants = Arc::new(Self::new(source, config)?);
+        if let Secrets::Files(_) = &tenants.secrets {
+            scan::spawn(&tenants)?;
+        }
+        Ok(tenants)
+    }
+
+    fn new(source: &str, config: TenantsConfig) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let mut salt = [0; 32];
         getrandom::fill(&mut salt)?;
         // The default policy may refuse a new tenant, which would be loaded for each delivery.
         let known = Cache::builder().max_capacity(MAX_KNOWN).time_to_idle(IDLE);
         let missing = Cache::builder().max_capacity(MAX_MISSING);
         Ok(Self {
+            source: source.into(),
             secrets: Secrets::new(&config.secrets)?,
             known: known.eviction_policy(EvictionPolicy::lru()).build(),
             missing: missing
                 .time_to_live(IDLE)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
-            owners: KeyOwners::new(salt),
+            salt,
+            owners: Mutex::default(),
+            scan: Scan::default(),
             loading: Mutex::default(),
             failures: LogThrottle::default(),
             config,
@@ -108,12 +137,22 @@ impl Tenants {
         self.config.key_ids()
     }
 
+    /// Returns whether these are the tenants of `config`. Keys that cannot be compared differ.
+    pub(crate) fn have_config(&self, config: &TenantsConfig) -> bool {
+        self.config == *config
+    }
+
     /// Returns the result for a tenant whose secrets need no lookup now. It does not wait.
-    pub(crate) fn cached(&self, name: &str) -> Option<Lookup> {
+    /// `template` is the route of its source.
+    pub(crate) fn cached(&self, template: &Route, name: &str) -> Option<Lookup> {
         if let Some(route) = self.known.get(name)
-            && self.is_current(name, &route)
+            && let Some(state) = &route.tenant
+            && self.is_current(name, state)
         {
-            return Some(Lookup::Found(route));
+            return Some(Lookup::Found(match route.is_made_of(template) {
+                true => route,
+                false => self.renew(template, name, &route),
+            }));
         }
         let miss = self.missing.get(name)?;
         (Instant::now() < miss.until).then_some(match miss.kind {
@@ -122,12 +161,32 @@ impl Tenants {
         })
     }
 
-    /// Returns whether the secrets of `route` are still those of the tenant `name`. It does not
+    /// Replaces the cached routes of a configuration before a reload. They would keep its upstreams
+    /// alive.
+    pub(crate) fn adopt(&self, template: &Route) {
+        for (name, route) in &self.known {
+            if !route.is_made_of(template) {
+                self.renew(template, &name, &route);
+            }
+        }
+    }
+
+    /// Replaces the cached `route` of a tenant by one of `template`, with the same keys.
+    fn renew(&self, template: &Route, name: &str, route: &Route) -> Arc<Route> {
+        let verifier = route.source.verifier().clone();
+        let source = template.source.for_tenant(name, verifier);
+        let renewed = Arc::new(template.for_tenant(source, route.tenant.clone()));
+        // Both routes share their state, so keys that are revoked meanwhile stay revoked.
+        self.known.insert(name.into(), Arc::clone(&renewed));
+        renewed
+    }
+
+    /// Returns whether the secrets of `state` are still those of the tenant `name`. It does not
     /// wait: if only a disk or the resolver knows, the result is false.
-    pub(crate) fn is_current(&self, name: &str, route: &Route) -> bool {
-        let Some(state) = &route.tenant else {
+    pub(crate) fn is_current(&self, name: &str, state: &TenantState) -> bool {
+        if state.is_revoked() {
             return false;
-        };
+        }
         let now = Instant::now();
         let age = state.age(now);
         match &self.secrets {
@@ -141,6 +200,37 @@ impl Tenants {
             }
             Secrets::Resolver(resolver) => age < resolver.ttl,
         }
+    }
+
+    /// Records the keys that a tenant has now. The tenants with an equal key are not served any
+    /// more.
+    fn record_keys(&self, name: &str, digests: &[KeyDigest], version: u64) {
+        let mut owners = self.owners.lock();
+        let is_new = owners.version(name).is_none();
+        if is_new && owners.len() >= MAX_OWNERS {
+            // A resolver may answer for each name that a sender invents.
+            if let Some(removed) = owners.any() {
+                owners.remove(&removed);
+                self.revoke(&removed);
+            }
+        }
+        let others = owners.set(name, digests, version);
+        for other in &others {
+            self.revoke(other);
+        }
+        if !others.is_empty() {
+            self.revoke(name);
+        }
+    }
+
+    /// Ends the use of a cached tenant, for deliveries in progress too.
+    fn revoke(&self, name: &str) {
+        if let Some(route) = self.known.get(name)
+            && let Some(state) = &route.tenant
+        {
+            state.revoke();
+        }
+        self.known.invalidate(name);
     }
 
     fn remember_missing(&self, name: &str, kind: MissKind) {

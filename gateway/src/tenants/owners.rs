@@ -1,70 +1,126 @@
-//! Which tenant has which key, to refuse two tenants with equal keys.
+//! Which tenants have which key, to refuse tenants with equal keys.
 //!
 //! The tenant is part of the replay key, and the URL alone names it. With equal keys, a captured
-//! delivery to one tenant would verify for the other.
+//! delivery to one tenant would verify for the other. All tenants of an equal key are refused. A
+//! rule that serves one of them would depend on the order of the requests, or on names that an
+//! operator chooses freely.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
-use parking_lot::Mutex;
+use smallvec::SmallVec;
 
-/// The number of keys that a source remembers. One takes about 100 bytes.
-const MAX_KEYS: u64 = 1 << 20;
-
-/// The digest of a key, under the random salt of [`KeyOwners`].
+/// The digest of a key, under a random salt.
 pub(super) type KeyDigest = [u8; 16];
 
-/// The owners of the keys that the tenants of one source have used.
-///
-/// They outlive the tenants in the cache, because a tenant that is idle keeps its keys.
-#[derive(Debug)]
+/// The keys of the tenants of one source. A tenant takes about 200 bytes.
+#[derive(Debug, Default)]
 pub(super) struct KeyOwners {
-    pub(super) salt: [u8; 32],
-    owners: Cache<KeyDigest, Arc<str>>,
-    /// Held while several keys change their owner together.
-    changing: Mutex<()>,
+    tenants: HashMap<Arc<str>, TenantKeyDigests>,
+    owners: HashMap<KeyDigest, SmallVec<[Arc<str>; 1]>>,
+}
+
+/// The keys of one tenant.
+#[derive(Debug)]
+struct TenantKeyDigests {
+    digests: SmallVec<[KeyDigest; 1]>,
+    /// The version of the files with the secrets, or 0 for those of a resolver.
+    version: u64,
 }
 
 impl KeyOwners {
-    pub(super) fn new(salt: [u8; 32]) -> Self {
-        let owners = Cache::builder().max_capacity(MAX_KEYS);
-        Self {
-            salt,
-            // The default policy may refuse a new key.
-            owners: owners.eviction_policy(EvictionPolicy::lru()).build(),
-            changing: Mutex::new(()),
+    /// Records the keys of `tenant`, in place of its earlier ones. A tenant without keys is
+    /// removed. Returns the other tenants that have one of the keys.
+    pub(super) fn set(
+        &mut self,
+        tenant: &str,
+        digests: &[KeyDigest],
+        version: u64,
+    ) -> Vec<Arc<str>> {
+        self.remove(tenant);
+        if digests.is_empty() {
+            return Vec::new();
+        }
+        let name: Arc<str> = tenant.into();
+        let mut others = Vec::new();
+        for digest in digests {
+            let owners = self.owners.entry(*digest).or_default();
+            others.extend(owners.iter().cloned());
+            owners.push(Arc::clone(&name));
+        }
+        let digests = digests.into();
+        self.tenants
+            .insert(name, TenantKeyDigests { digests, version });
+        others
+    }
+
+    /// Removes a tenant and its keys.
+    pub(super) fn remove(&mut self, tenant: &str) {
+        let Some(removed) = self.tenants.remove(tenant) else {
+            return;
+        };
+        for digest in &removed.digests {
+            if let Some(owners) = self.owners.get_mut(digest) {
+                owners.retain(|owner| **owner != *tenant);
+                if owners.is_empty() {
+                    self.owners.remove(digest);
+                }
+            }
         }
     }
 
-    /// Makes `tenant` the owner of `keys`.
-    ///
-    /// # Errors
-    ///
-    /// Returns the tenant that owns one of the keys. Nothing has changed then.
-    pub(super) fn claim(&self, tenant: &Arc<str>, keys: &[KeyDigest]) -> Result<(), Arc<str>> {
-        let _changing = self.changing.lock();
-        for key in keys {
-            if let Some(owner) = self.owners.get(key)
-                && owner != *tenant
-            {
-                return Err(owner);
-            }
+    /// Removes the tenants that do not exist any more.
+    pub(super) fn retain(&mut self, exists: impl Fn(&str) -> bool) {
+        let tenants = self.tenants.keys();
+        let gone: Vec<Arc<str>> = tenants.filter(|name| !exists(name)).cloned().collect();
+        for tenant in gone {
+            self.remove(&tenant);
         }
-        for key in keys {
-            self.owners.insert(*key, Arc::clone(tenant));
-        }
-        Ok(())
     }
 
-    /// Removes those of `keys` from `tenant` that are not among its keys `in_use` any more.
-    pub(super) fn release(&self, tenant: &str, keys: &[KeyDigest], in_use: &[KeyDigest]) {
-        let _changing = self.changing.lock();
-        for key in keys.iter().filter(|key| !in_use.contains(key)) {
-            if self.owners.get(key).is_some_and(|owner| *owner == *tenant) {
-                self.owners.invalidate(key);
-            }
-        }
+    /// Returns whether the keys of `tenant` are those of `digests`, and no others.
+    pub(super) fn has(&self, tenant: &str, digests: &[KeyDigest]) -> bool {
+        let known = self.tenants.get(tenant);
+        known.is_some_and(|known| known.digests[..] == *digests)
+    }
+
+    /// Returns another tenant that has a key of `tenant`. The first in the order of names is
+    /// returned.
+    pub(super) fn shares_with(&self, tenant: &str) -> Option<Arc<str>> {
+        let digests = &self.tenants.get(tenant)?.digests;
+        let owners = digests.iter().filter_map(|digest| self.owners.get(digest));
+        let others = owners.flatten().filter(|owner| ***owner != *tenant);
+        others.min().cloned()
+    }
+
+    /// Returns the version that the keys of `tenant` were recorded with.
+    pub(super) fn version(&self, tenant: &str) -> Option<u64> {
+        self.tenants.get(tenant).map(|known| known.version)
+    }
+
+    /// Returns one of the tenants.
+    pub(super) fn any(&self) -> Option<Arc<str>> {
+        self.tenants.keys().next().cloned()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tenants.len()
+    }
+
+    /// Returns the tenants of each key that several tenants have, in the order of their names.
+    pub(super) fn shared(&self) -> Vec<Vec<Arc<str>>> {
+        let shared = self.owners.values().filter(|owners| owners.len() > 1);
+        let mut shared: Vec<Vec<Arc<str>>> = shared
+            .map(|owners| {
+                let mut owners = owners.to_vec();
+                owners.sort_unstable();
+                owners
+            })
+            .collect();
+        shared.sort_unstable();
+        // Two tenants can have several equal keys.
+        shared.dedup();
+        shared
     }
 }
 
@@ -72,20 +128,43 @@ impl KeyOwners {
 mod tests {
     use super::*;
 
+    const ONE: KeyDigest = [1; 16];
+    const TWO: KeyDigest = [2; 16];
+
+    fn names(tenants: &[Arc<str>]) -> Vec<&str> {
+        tenants.iter().map(|tenant| &**tenant).collect()
+    }
+
     #[test]
-    fn a_key_has_one_owner_until_it_is_released() {
-        let owners = KeyOwners::new([0; 32]);
-        let (acme, umbrella): (Arc<str>, Arc<str>) = ("acme".into(), "umbrella".into());
-        let (one, two) = ([1; 16], [2; 16]);
-        assert_eq!(owners.claim(&acme, &[one]), Ok(()));
-        assert_eq!(owners.claim(&acme, &[one]), Ok(()));
-        assert_eq!(owners.claim(&umbrella, &[two, one]), Err(Arc::clone(&acme)));
-        // A refused claim changes nothing.
-        assert_eq!(owners.claim(&acme, &[two]), Ok(()));
-        owners.release("umbrella", &[one], &[]);
-        owners.release("acme", &[one], &[one]);
-        assert_eq!(owners.claim(&umbrella, &[one]), Err(Arc::clone(&acme)));
-        owners.release("acme", &[one], &[two]);
-        assert_eq!(owners.claim(&umbrella, &[one]), Ok(()));
+    fn the_tenants_of_an_equal_key_do_not_depend_on_the_order() {
+        for order in [["acme", "acme.bak"], ["acme.bak", "acme"]] {
+            let mut owners = KeyOwners::default();
+            assert!(owners.set(order[0], &[ONE], 7).is_empty());
+            assert_eq!(owners.shares_with(order[0]), None);
+            assert_eq!(names(&owners.set(order[1], &[TWO, ONE], 7)), [order[0]]);
+            for (tenant, other) in [("acme", "acme.bak"), ("acme.bak", "acme")] {
+                assert_eq!(owners.shares_with(tenant).as_deref(), Some(other));
+            }
+            let shared = owners.shared();
+            assert_eq!(shared.len(), 1);
+            assert_eq!(names(&shared[0]), ["acme", "acme.bak"]);
+        }
+    }
+
+    #[test]
+    fn a_key_that_a_tenant_gives_up_is_shared_no_more() {
+        let mut owners = KeyOwners::default();
+        owners.set("acme", &[ONE], 1);
+        owners.set("umbrella", &[ONE], 1);
+        assert!(owners.set("acme", &[TWO], 2).is_empty());
+        assert!(owners.has("acme", &[TWO]) && !owners.has("acme", &[ONE]));
+        assert_eq!(owners.version("acme"), Some(2));
+        assert_eq!(owners.shares_with("umbrella"), None);
+        owners.set("acme", &[ONE], 3);
+        assert!(owners.shares_with("umbrella").is_some());
+        owners.remove("acme");
+        owners.set("umbrella", &[], 4);
+        assert!(owners.shared().is_empty() && owners.len() == 0);
+        assert!(owners.owners.is_empty());
     }
 }

@@ -1,7 +1,9 @@
 //! The secrets of one tenant, from files or from a resolver.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hookgate_core::internal::ErrorChain;
@@ -11,7 +13,9 @@ use tokio::task::spawn_blocking;
 
 use super::directory::{FileError, TenantDirectory, Wait};
 use super::resolver::{ResolveError, Resolver};
-use crate::config::{FileVersion, TenantFile, TenantSecrets, trim_line_end, with_tenant};
+use crate::config::{
+    FileVersion, TENANT, TenantFile, TenantSecrets, is_tenant_name, trim_line_end, with_tenant,
+};
 
 /// The number of threads that read files at the same time.
 const MAX_READS: usize = 32;
@@ -46,6 +50,10 @@ pub(super) enum TenantError {
     Build(BuildError),
     /// Another tenant has the same key.
     SharedKey(Arc<str>),
+    /// The files of all tenants have not been read yet.
+    NotScanned,
+    /// The files of the tenant change all the time.
+    Changing,
     /// The process ends.
     Ending,
 }
@@ -97,7 +105,52 @@ impl Secrets {
 }
 
 impl Files {
-    fn read(&self, tenant: &str) -> Result<Option<TenantKeys>, TenantError> {
+    /// Returns the names of the tenants that have files.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of a directory that cannot be read.
+    pub(super) fn tenants(&self) -> Result<BTreeSet<Box<str>>, FileError> {
+        let mut tenants = BTreeSet::new();
+        for (directory, file) in &self.files {
+            // The segment with the variable is the first one.
+            let segment = file.name.split('/').next().unwrap_or_default();
+            let (before, after) = segment.split_once(TENANT).unwrap_or_default();
+            for name in directory.names()? {
+                let tenant = name.strip_prefix(before);
+                let tenant = tenant.and_then(|name| name.strip_suffix(after));
+                let tenant = tenant.filter(|tenant| is_tenant_name(tenant));
+                tenants.extend(tenant.map(Box::from));
+            }
+        }
+        Ok(tenants)
+    }
+
+    /// Returns the paths of the files of `tenant`, for messages.
+    pub(super) fn paths(&self, tenant: &str) -> Vec<PathBuf> {
+        let files = self.files.iter();
+        files
+            .map(|(directory, file)| directory.path().join(with_tenant(&file.name, tenant)))
+            .filter(|path| path.exists())
+            .collect()
+    }
+
+    /// Returns the versions of the files of `tenant`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of a file that cannot be opened.
+    pub(super) fn versions(&self, tenant: &str) -> Result<Box<[Option<FileVersion>]>, FileError> {
+        let files = self.files.iter();
+        files
+            .map(|(directory, file)| {
+                directory.version(&with_tenant(&file.name, tenant), Wait::Allowed)
+            })
+            .collect()
+    }
+
+    /// Reads the keys of `tenant`. Returns `None` if there is no such tenant.
+    pub(super) fn read(&self, tenant: &str) -> Result<Option<TenantKeys>, TenantError> {
         let mut keys = Vec::with_capacity(self.files.len());
         let mut versions = Vec::with_capacity(self.files.len());
         for (position, (directory, file)) in (1..).zip(&self.files) {
@@ -139,6 +192,11 @@ impl fmt::Display for TenantError {
                 "tenant {other} has the same key, so a delivery to one of them would verify for \
                  the other; give each tenant a secret of its own"
             ),
+            Self::NotScanned => f.write_str(
+                "the files of all tenants have not been read yet, so the tenant may share its key \
+                 with another one",
+            ),
+            Self::Changing => f.write_str("the secret changes while it is read"),
             Self::Ending => f.write_str("the process ends"),
         }
     }
@@ -149,7 +207,12 @@ impl Error for TenantError {
         match self {
             Self::File(error) => error.source(),
             Self::Resolver(error) => error.source(),
-            Self::Secret(_) | Self::Build(_) | Self::SharedKey(_) | Self::Ending => None,
+            Self::Secret(_)
+            | Self::Build(_)
+            | Self::SharedKey(_)
+            | Self::NotScanned
+            | Self::Changing
+            | Self::Ending => None,
         }
     }
 }

@@ -145,6 +145,16 @@ impl VerifierBuilder {
         digests
     }
 
+    /// Whether `other` has the same settings. The schemes and the keys are not compared.
+    pub(crate) fn has_settings_of(&self, other: &Self) -> bool {
+        self.window == other.window
+            && self.url.as_ref().map(|url| &url.0) == other.url.as_ref().map(|url| &url.0)
+            && self.params == other.params
+            && self.variant == other.variant
+            && self.published == other.published
+            && self.key_source == other.key_source
+    }
+
     /// Builds the verifier.
     ///
     /// # Errors

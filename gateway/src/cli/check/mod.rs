@@ -15,6 +15,7 @@ use super::{ConfigFile, EXIT_CONFIG, Error};
 use crate::config::{Config, Inputs};
 use crate::counted::counted;
 use crate::run::surroundings;
+use crate::tenants::report_equal_keys;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -40,7 +41,12 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
         false => Inputs::Read,
     };
     let mut out = io::stdout().lock();
-    let config = match options.config.read(inputs)? {
+    let config = options.config.read(inputs)?;
+    let config = config.and_then(|config| match inputs {
+        Inputs::Read => report_equal_keys(&config).map(|()| config),
+        Inputs::Assumed => Ok(config),
+    });
+    let config = match config {
         Ok(config) => config,
         Err(problems) if options.json => {
             let object = json::mistakes(&problems);

@@ -77,8 +77,10 @@ pub(super) fn read_for_tenants(
         return None;
     }
     let builder = read_builder(section, scheme, window, inputs, warnings)?;
+    let scheme = ["provider", "scheme"].map(|key| section.value(key));
     let tenants = TenantsConfig {
         secrets: secrets?,
+        scheme: scheme.into_iter().flatten().next().cloned(),
         verifier: builder,
         url,
     };

@@ -5,6 +5,7 @@ mod path_pattern;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hookgate_core::internal::have_equal_settings;
 use hookgate_core::{MAX_KEYS, Secret, VerifierBuilder};
 
 pub(super) use self::path_pattern::ExactPath;
@@ -15,6 +16,8 @@ use super::secrets::{ConfiguredKey, TENANT};
 #[derive(Clone, Debug)]
 pub(crate) struct TenantsConfig {
     pub(crate) secrets: TenantSecrets,
+    /// The provider in the catalogue, or the table `scheme`.
+    pub(crate) scheme: Option<toml::Value>,
     /// Everything that verifies the deliveries of a tenant but its URL and its keys.
     pub(crate) verifier: VerifierBuilder,
     /// The URL of the endpoint, in which [`TENANT`] stands for the tenant.
@@ -22,7 +25,7 @@ pub(crate) struct TenantsConfig {
 }
 
 /// Where the secrets of each tenant are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum TenantSecrets {
     /// One file for each item of `secrets`.
     Files(Vec<TenantFile>),
@@ -31,7 +34,7 @@ pub(crate) enum TenantSecrets {
 }
 
 /// The files of one item of `secrets`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TenantFile {
     /// The directory of all files. A file outside of it is refused.
     pub(crate) directory: PathBuf,
@@ -54,6 +57,32 @@ pub(crate) struct ResolverConfig {
     pub(crate) timeout: Duration,
     /// The bearer token of each request.
     pub(crate) token: Option<Secret>,
+}
+
+/// The settings that a reload compares.
+impl PartialEq for TenantsConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.secrets == other.secrets
+            && self.scheme == other.scheme
+            && self.url == other.url
+            && have_equal_settings(&self.verifier, &other.verifier)
+    }
+}
+
+impl PartialEq for ResolverConfig {
+    fn eq(&self, other: &Self) -> bool {
+        let token = |config: &Self| {
+            config
+                .token
+                .as_ref()
+                .and_then(Secret::text)
+                .map(String::from)
+        };
+        self.url == other.url
+            && [self.ttl, self.negative_ttl, self.timeout]
+                == [other.ttl, other.negative_ttl, other.timeout]
+            && token(self) == token(other)
+    }
 }
 
 impl TenantsConfig {

@@ -1,6 +1,7 @@
 //! Sources with tenants. Helpers that two or more modules need are here.
 
 mod configuration;
+mod equal_keys;
 mod files;
 mod operating;
 mod resolver;
