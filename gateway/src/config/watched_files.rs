@@ -60,6 +60,13 @@ impl FileVersion {
             changed: (file.ctime(), file.ctime_nsec()),
         }
     }
+
+    /// Returns whether the file changed so short a time before `now` that another change could
+    /// have the same times. `now` is in seconds since 1970.
+    pub(crate) fn is_recent(&self, now: i64) -> bool {
+        const GRANULARITY: i64 = 2;
+        self.changed.0.saturating_add(GRANULARITY) > now
+    }
 }
 
 /// Reads the configuration file at `path`, and returns it with the files to watch.

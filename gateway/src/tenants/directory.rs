@@ -6,12 +6,13 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, Dir, FsWord, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2};
 use rustix::io::Errno;
 
 use super::CHECK_INTERVAL;
@@ -27,6 +28,9 @@ pub(super) struct TenantDirectory {
     /// An operator can replace the directory itself, so it is opened again from time to time.
     opened: Mutex<Option<(Arc<OwnedFd>, Instant)>>,
 }
+
+/// The device and the number of a directory.
+pub(super) type DirectoryIdentity = (u64, u64);
 
 /// Whether a call may wait for a disk or a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub(super) enum FileError {
 pub(super) struct TenantSecret {
     pub(super) version: FileVersion,
     pub(super) text: Vec<u8>,
+    /// Whether each change of the file is a change in its directory.
+    pub(super) is_direct: bool,
 }
 
 impl TenantDirectory {
@@ -61,6 +67,17 @@ impl TenantDirectory {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns which directory the path leads to now, and the type of its file system.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the system if the directory cannot be opened.
+    pub(super) fn identity(&self) -> rustix::io::Result<(DirectoryIdentity, FsWord)> {
+        let directory = self.open(Wait::Allowed)?;
+        let found = fstat(&directory)?;
+        Ok(((found.st_dev, found.st_ino), fstatfs(&directory)?.f_type))
     }
 
     /// Returns the names in the directory, which is opened again.
@@ -122,7 +139,25 @@ impl TenantDirectory {
             return Err(FileError::TooLarge);
         }
         let version = FileVersion::of(&metadata);
-        Ok(Some(TenantSecret { version, text }))
+        let is_direct = metadata.nlink() == 1 && self.is_direct(name, version);
+        Ok(Some(TenantSecret {
+            version,
+            text,
+            is_direct,
+        }))
+    }
+
+    /// Returns whether `name` is the file of this version itself: no link, no mount point, and in
+    /// no directory below.
+    fn is_direct(&self, name: &str, version: FileVersion) -> bool {
+        let Ok(directory) = self.directory(Wait::Allowed) else {
+            return false;
+        };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat2(directory.as_fd(), name, flags, Mode::empty(), resolve);
+        let found = file.ok().and_then(|file| File::from(file).metadata().ok());
+        !name.contains('/') && found.is_some_and(|found| FileVersion::of(&found) == version)
     }
 
     /// Opens the file `name` beneath the directory.
@@ -224,6 +259,11 @@ mod tests {
 
         let directory = TenantDirectory::new(path.clone());
         assert_eq!(read(&directory, "acme").unwrap(), b"one");
+        let is_direct = |name| directory.read(name).unwrap().unwrap().is_direct;
+        assert!(is_direct("acme") && !is_direct("umbrella"));
+        assert!(!is_direct("..2026/umbrella"));
+        fs::hard_link(path.join("acme"), path.join("second")).unwrap();
+        assert!(!is_direct("acme"));
         assert_eq!(read(&directory, "umbrella").unwrap(), b"two");
         assert_eq!(
             read(&directory, "largest").unwrap().len(),

@@ -63,7 +63,7 @@ impl Tenants {
             Ok(Some(route)) => Lookup::Found(route),
             Ok(None) => {
                 if let Secrets::Resolver(_) = self.secrets {
-                    self.record_keys(name, &[], 0);
+                    self.record_keys(name, &[], None);
                 }
                 self.remember_missing(name, MissKind::Unknown);
                 Lookup::Unknown
@@ -84,19 +84,19 @@ impl Tenants {
     ) -> Result<Option<Arc<Route>>, TenantError> {
         for _attempt in 0..MAX_ATTEMPTS {
             let started = Instant::now();
-            let Some(TenantKeys { keys, versions }) = self.secrets.read(name).await? else {
+            let Some(TenantKeys { keys, files }) = self.secrets.read(name).await? else {
                 return Ok(None);
             };
             let builder = self.with_keys(name, keys);
             let digests = key_digests(&builder, &self.salt);
             let verifier = builder.build().map_err(TenantError::Build)?;
             let source = template.source.for_tenant(name, verifier);
-            let state = TenantState::new(Arc::downgrade(self), versions, started);
+            let state = TenantState::new(Arc::downgrade(self), files, started);
             let route = Arc::new(template.for_tenant(source, Some(Arc::new(state))));
             match &self.secrets {
                 Secrets::Files(_) => self.first_scan().await?,
                 // Its answer is the newest.
-                Secrets::Resolver(_) => self.record_keys(name, &digests, 0),
+                Secrets::Resolver(_) => self.record_keys(name, &digests, None),
             }
             if self.admit_unshared(name, &digests, &route).await? {
                 return Ok(Some(route));
@@ -133,7 +133,7 @@ impl Tenants {
                 Secrets::Files(_) => self.scan_file_of(&other).await?,
                 Secrets::Resolver(_) => {
                     let digests = self.digests_of(&other).await?;
-                    self.record_keys(&other, &digests, 0);
+                    self.record_keys(&other, &digests, None);
                 }
             }
             read_again = Some(other);

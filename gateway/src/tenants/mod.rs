@@ -9,6 +9,7 @@
 //! configuration is the same.
 
 mod directory;
+mod directory_watch;
 mod load;
 mod owners;
 mod resolver;
@@ -27,11 +28,13 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use self::directory_watch::Watch;
 use self::owners::{KeyDigest, KeyOwners};
 use self::scan::Scan;
 pub(crate) use self::scan::report_equal_keys;
 use self::secrets::Secrets;
 pub(crate) use self::state::TenantState;
+use self::state::millis;
 use crate::config::TenantsConfig;
 use crate::pipeline::route::Route;
 use crate::telemetry::log_throttle::LogThrottle;
@@ -43,8 +46,10 @@ const MAX_MISSING: u64 = 10_000;
 /// A tenant without deliveries for this time leaves the cache.
 const IDLE: Duration = Duration::from_secs(600);
 /// How old the version of a file, or of its directory, may be. A changed file counts within the sum
-/// of both.
+/// of both, unless its directory is watched.
 const CHECK_INTERVAL: Duration = Duration::from_millis(750);
+/// How old the version of a file in a watched directory may be.
+const WATCHED_CHECK_INTERVAL: Duration = Duration::from_secs(300);
 /// The number of tenants whose keys are compared.
 const MAX_OWNERS: usize = 1 << 20;
 /// How long a failure is remembered. Deliveries for the tenant are refused meanwhile, so that they
@@ -63,6 +68,7 @@ pub(crate) struct Tenants {
     salt: [u8; 32],
     owners: Mutex<KeyOwners>,
     scan: Scan,
+    watch: Watch,
     /// The lookups in progress. Requests for one tenant share a lookup.
     loading: Mutex<HashMap<Box<str>, watch::Receiver<Option<Lookup>>>>,
     failures: LogThrottle,
@@ -126,6 +132,7 @@ impl Tenants {
             salt,
             owners: Mutex::default(),
             scan: Scan::default(),
+            watch: Watch::default(),
             loading: Mutex::default(),
             failures: LogThrottle::default(),
             config,
@@ -187,26 +194,37 @@ impl Tenants {
         if state.is_revoked() {
             return false;
         }
-        let now = Instant::now();
-        let age = state.age(now);
-        match &self.secrets {
-            Secrets::Files(_) if age < CHECK_INTERVAL => true,
-            Secrets::Files(files) => {
-                let is_unchanged = files.are_unchanged(name, &state.versions);
-                if is_unchanged {
-                    state.confirm(now);
-                }
-                is_unchanged
-            }
-            Secrets::Resolver(resolver) => age < resolver.ttl,
+        let time = Instant::now();
+        let (now, checked) = (millis(time), state.checked());
+        let age = Duration::from_millis(now.saturating_sub(checked));
+        let files = match &self.secrets {
+            Secrets::Resolver(resolver) => return age < resolver.ttl,
+            Secrets::Files(files) => files,
+        };
+        if age < CHECK_INTERVAL {
+            return true;
         }
+        if state.files.are_recent {
+            return false;
+        }
+        if state.files.are_direct
+            && age < WATCHED_CHECK_INTERVAL
+            && self.watch.is_unchanged(checked, now)
+        {
+            return true;
+        }
+        let is_unchanged = files.are_unchanged(name, &state.files.versions);
+        if is_unchanged {
+            state.confirm(time);
+        }
+        is_unchanged
     }
 
     /// Records the keys that a tenant has now. The tenants with an equal key are not served any
     /// more.
-    fn record_keys(&self, name: &str, digests: &[KeyDigest], version: u64) {
+    fn record_keys(&self, name: &str, digests: &[KeyDigest], version: Option<u64>) {
         let mut owners = self.owners.lock();
-        let is_new = owners.version(name).is_none();
+        let is_new = !owners.contains(name);
         if is_new && owners.len() >= MAX_OWNERS {
             // A resolver may answer for each name that a sender invents.
             if let Some(removed) = owners.any() {

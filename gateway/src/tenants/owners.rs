@@ -24,8 +24,8 @@ pub(super) struct KeyOwners {
 #[derive(Debug)]
 struct TenantKeyDigests {
     digests: SmallVec<[KeyDigest; 1]>,
-    /// The version of the files with the secrets, or 0 for those of a resolver.
-    version: u64,
+    /// The version of the files with the secrets, if they must change with it.
+    version: Option<u64>,
 }
 
 impl KeyOwners {
@@ -35,7 +35,7 @@ impl KeyOwners {
         &mut self,
         tenant: &str,
         digests: &[KeyDigest],
-        version: u64,
+        version: Option<u64>,
     ) -> Vec<Arc<str>> {
         self.remove(tenant);
         if digests.is_empty() {
@@ -95,12 +95,16 @@ impl KeyOwners {
 
     /// Returns the version that the keys of `tenant` were recorded with.
     pub(super) fn version(&self, tenant: &str) -> Option<u64> {
-        self.tenants.get(tenant).map(|known| known.version)
+        self.tenants.get(tenant)?.version
     }
 
     /// Returns one of the tenants.
     pub(super) fn any(&self) -> Option<Arc<str>> {
         self.tenants.keys().next().cloned()
+    }
+
+    pub(super) fn contains(&self, tenant: &str) -> bool {
+        self.tenants.contains_key(tenant)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -139,9 +143,9 @@ mod tests {
     fn the_tenants_of_an_equal_key_do_not_depend_on_the_order() {
         for order in [["acme", "acme.bak"], ["acme.bak", "acme"]] {
             let mut owners = KeyOwners::default();
-            assert!(owners.set(order[0], &[ONE], 7).is_empty());
+            assert!(owners.set(order[0], &[ONE], None).is_empty());
             assert_eq!(owners.shares_with(order[0]), None);
-            assert_eq!(names(&owners.set(order[1], &[TWO, ONE], 7)), [order[0]]);
+            assert_eq!(names(&owners.set(order[1], &[TWO, ONE], None)), [order[0]]);
             for (tenant, other) in [("acme", "acme.bak"), ("acme.bak", "acme")] {
                 assert_eq!(owners.shares_with(tenant).as_deref(), Some(other));
             }
@@ -154,16 +158,16 @@ mod tests {
     #[test]
     fn a_key_that_a_tenant_gives_up_is_shared_no_more() {
         let mut owners = KeyOwners::default();
-        owners.set("acme", &[ONE], 1);
-        owners.set("umbrella", &[ONE], 1);
-        assert!(owners.set("acme", &[TWO], 2).is_empty());
+        owners.set("acme", &[ONE], Some(1));
+        owners.set("umbrella", &[ONE], Some(1));
+        assert!(owners.set("acme", &[TWO], Some(2)).is_empty());
         assert!(owners.has("acme", &[TWO]) && !owners.has("acme", &[ONE]));
         assert_eq!(owners.version("acme"), Some(2));
         assert_eq!(owners.shares_with("umbrella"), None);
-        owners.set("acme", &[ONE], 3);
+        owners.set("acme", &[ONE], Some(3));
         assert!(owners.shares_with("umbrella").is_some());
         owners.remove("acme");
-        owners.set("umbrella", &[], 4);
+        owners.set("umbrella", &[], Some(4));
         assert!(owners.shared().is_empty() && owners.len() == 0);
         assert!(owners.owners.is_empty());
     }

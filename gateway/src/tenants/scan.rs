@@ -19,6 +19,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::Tenants;
 use super::directory::FileError;
+use super::directory_watch::Watcher;
 use super::secrets::{Files, Secrets, TenantError, TenantKeys};
 use crate::config::{Config, TenantSecrets};
 
@@ -51,7 +52,8 @@ impl Default for Scan {
     }
 }
 
-/// Starts a thread for the first scan. It ends before that if the tenants are dropped.
+/// Starts a thread that scans the files, and then watches their directories until the tenants are
+/// dropped.
 ///
 /// # Errors
 ///
@@ -59,7 +61,18 @@ impl Default for Scan {
 pub(super) fn spawn(tenants: &Arc<Tenants>) -> io::Result<()> {
     let tenants = Arc::downgrade(tenants);
     let thread = thread::Builder::new().name("hookgate-tenants".to_owned());
-    thread.spawn(move || scan_first(&tenants)).map(drop)
+    let run = move || {
+        scan_first(&tenants);
+        let mut watcher = Watcher::default();
+        while let Some(tenants) = tenants.upgrade() {
+            if let Secrets::Files(files) = &tenants.secrets {
+                watcher.look(files.directories(), &tenants.watch);
+            }
+            drop(tenants);
+            watcher.wait();
+        }
+    };
+    thread.spawn(run).map(drop)
 }
 
 fn scan_first(tenants: &Weak<Tenants>) {
@@ -155,9 +168,11 @@ impl Tenants {
             return;
         }
         match files.read(name) {
-            Ok(Some(TenantKeys { keys, versions })) => {
+            Ok(Some(TenantKeys { keys, files })) => {
                 let digests = key_digests(&self.with_keys(name, keys), &self.salt);
-                self.record_keys(name, &digests, digest(&versions));
+                // The next scan reads a file again that can change without another version.
+                let version = (!files.are_recent).then(|| digest(&files.versions));
+                self.record_keys(name, &digests, version);
             }
             // No delivery for the tenant verifies. A lookup logs the error.
             Ok(None) | Err(_) => self.owners.lock().remove(name),

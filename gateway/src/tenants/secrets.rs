@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use hookgate_core::internal::ErrorChain;
 use hookgate_core::{BuildError, Key, Secret, SecretError};
+use hookgate_gate::{Clock as _, SystemClock};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -37,8 +38,17 @@ pub(super) struct Files {
 /// The keys of a tenant, and the versions of its files.
 pub(super) struct TenantKeys {
     pub(super) keys: Vec<Key>,
-    /// Empty with a resolver.
+    pub(super) files: TenantFiles,
+}
+
+/// The files of a tenant, as they were read. There are none with a resolver.
+#[derive(Debug, Default)]
+pub(super) struct TenantFiles {
     pub(super) versions: Box<[Option<FileVersion>]>,
+    /// Whether each change of the files is a change in their directories.
+    pub(super) are_direct: bool,
+    /// Whether the files can change again without another version.
+    pub(super) are_recent: bool,
 }
 
 /// Why the secrets of a tenant cannot be used.
@@ -97,7 +107,7 @@ impl Secrets {
                 let secrets = secrets.map_err(TenantError::Resolver)?;
                 Ok(secrets.map(|secrets| TenantKeys {
                     keys: secrets.into_iter().map(Key::new).collect(),
-                    versions: Box::default(),
+                    files: TenantFiles::default(),
                 }))
             }
         }
@@ -105,6 +115,10 @@ impl Secrets {
 }
 
 impl Files {
+    pub(super) fn directories(&self) -> impl Iterator<Item = &TenantDirectory> + Clone {
+        self.files.iter().map(|(directory, _)| directory)
+    }
+
     /// Returns the names of the tenants that have files.
     ///
     /// # Errors
@@ -153,19 +167,27 @@ impl Files {
     pub(super) fn read(&self, tenant: &str) -> Result<Option<TenantKeys>, TenantError> {
         let mut keys = Vec::with_capacity(self.files.len());
         let mut versions = Vec::with_capacity(self.files.len());
+        let (mut are_direct, mut are_recent) = (true, false);
+        let now = SystemClock.now().secs();
         for (position, (directory, file)) in (1..).zip(&self.files) {
             let secret = directory.read(&with_tenant(&file.name, tenant));
             let secret = secret.map_err(TenantError::File)?;
             versions.push(secret.as_ref().map(|secret| secret.version));
             if let Some(mut secret) = secret {
+                are_direct &= secret.is_direct;
+                are_recent |= secret.version.is_recent(now);
                 trim_line_end(&mut secret.text);
                 let secret = Secret::new(secret.text).map_err(TenantError::Secret)?;
                 // The position of the file is the id, whether the files before it exist or not.
                 keys.push(file.key.with_secret(secret).id(file.key.id_at(position)));
             }
         }
-        let versions = versions.into();
-        Ok((!keys.is_empty()).then_some(TenantKeys { keys, versions }))
+        let files = TenantFiles {
+            versions: versions.into(),
+            are_direct,
+            are_recent,
+        };
+        Ok((!keys.is_empty()).then_some(TenantKeys { keys, files }))
     }
 
     /// Returns whether the files of `tenant` have these versions. It does not wait for a disk: the

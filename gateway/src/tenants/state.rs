@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{LazyLock, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Tenants;
-use crate::config::FileVersion;
+use super::secrets::TenantFiles;
 
 /// The moment that the times of all tenants count from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -15,8 +15,7 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 pub(crate) struct TenantState {
     /// The tenants have this state in their cache, so it does not keep them alive.
     tenants: Weak<Tenants>,
-    /// The versions of the tenant's files. The list is empty if a resolver knows the secrets.
-    pub(super) versions: Box<[Option<FileVersion>]>,
+    pub(super) files: TenantFiles,
     /// When the versions were checked, or the resolver was asked, in milliseconds.
     checked: AtomicU64,
     /// Whether another tenant has the same key.
@@ -25,14 +24,10 @@ pub(crate) struct TenantState {
 
 impl TenantState {
     /// Creates the state of secrets that were up to date at `checked`.
-    pub(super) fn new(
-        tenants: Weak<Tenants>,
-        versions: Box<[Option<FileVersion>]>,
-        checked: Instant,
-    ) -> Self {
+    pub(super) fn new(tenants: Weak<Tenants>, files: TenantFiles, checked: Instant) -> Self {
         Self {
             tenants,
-            versions,
+            files,
             checked: AtomicU64::new(millis(checked)),
             revoked: AtomicBool::new(false),
         }
@@ -59,13 +54,13 @@ impl TenantState {
         self.checked.fetch_max(millis(now), Ordering::Relaxed);
     }
 
-    /// Returns how long before `now` the secrets were checked.
-    pub(super) fn age(&self, now: Instant) -> Duration {
-        let checked = self.checked.load(Ordering::Relaxed);
-        Duration::from_millis(millis(now).saturating_sub(checked))
+    /// Returns when the secrets were checked, in [`millis`].
+    pub(super) fn checked(&self) -> u64 {
+        self.checked.load(Ordering::Relaxed)
     }
 }
 
-fn millis(time: Instant) -> u64 {
+/// Returns the milliseconds from the first call to `time`.
+pub(super) fn millis(time: Instant) -> u64 {
     u64::try_from(time.duration_since(*START).as_millis()).unwrap_or(u64::MAX)
 }

@@ -176,6 +176,27 @@ async fn a_changed_file_counts_and_the_old_secret_does_not() {
     println!("a new file counted after {took:?}");
 }
 
+/// No name in the directory changes when the file is written through its other name.
+#[tokio::test]
+async fn a_file_counts_that_is_written_in_place_by_any_name() {
+    let (upstream, files) = (Upstream::start().await, TenantFolder::new());
+    files.set("acme", ACME);
+    files.set("umbrella", UMBRELLA);
+    let other_name = files.0.path().join("other-name");
+    fs::hard_link(files.path().join("umbrella"), &other_name).expect("the link is made");
+    let gateway = with_files(&upstream, &files).start_without_default_sources();
+    for (tenant, secret) in [("acme", ACME), ("umbrella", UMBRELLA)] {
+        assert_eq!(status(&gateway, tenant, secret, "evt_1").await, 204);
+    }
+    // Both secrets are as long as before.
+    fs::write(files.path().join("acme"), format!("{OTHER}\n")).expect("the file is written");
+    wait_for_status(&gateway, "acme", OTHER, 204).await;
+    assert_eq!(status(&gateway, "acme", ACME, "evt_2").await, 401);
+    fs::write(other_name, format!("{ACME}\n")).expect("the file is written");
+    wait_for_status(&gateway, "umbrella", ACME, 204).await;
+    assert_eq!(status(&gateway, "umbrella", UMBRELLA, "evt_2").await, 401);
+}
+
 #[tokio::test]
 async fn a_replaced_directory_counts() {
     let (upstream, files) = (Upstream::start().await, TenantFolder::new());
