@@ -103,6 +103,7 @@ struct UnknownTenant {
     /// The route of the source.
     template: Arc<Route>,
     name: Box<str>,
+    client: Option<IpAddr>,
     version: u64,
     /// The result, if a lookup has just failed.
     earlier: Option<Lookup>,
@@ -114,12 +115,13 @@ impl UnknownTenant {
         let Self {
             template,
             name,
+            client,
             version,
             earlier,
         } = self;
         let found = match (earlier, &template.tenants) {
             (Some(found), _) => found,
-            (None, Some(tenants)) => tenants.look_up(&template, &name).await,
+            (None, Some(tenants)) => tenants.look_up(&template, &name, client).await,
             (None, None) => Lookup::Unknown,
         };
         let (route, reason) = match found {
@@ -149,6 +151,7 @@ impl GatewayRequest<'_, '_, '_> {
             earlier => Routed::Tenant(UnknownTenant {
                 template: Arc::clone(route),
                 name: name.into(),
+                client: self.client(),
                 version,
                 earlier,
             }),

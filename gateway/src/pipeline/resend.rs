@@ -173,7 +173,7 @@ async fn route_of_tenant(
     };
     let found = match tenants.cached(route, tenant) {
         Some(found) => found,
-        None => tenants.look_up(route, tenant).await,
+        None => tenants.look_up(route, tenant, None).await,
     };
     match found {
         Lookup::Found(route) => Ok(route),

@@ -1,5 +1,6 @@
 //! Looks up a tenant whose secrets are not cached. Requests for one tenant share a lookup.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,6 +8,7 @@ use hookgate_core::internal::{ErrorChain, key_digests};
 use hookgate_core::{Key, VerifierBuilder};
 use tokio::sync::watch;
 
+use super::lookup_limit::LookupFor;
 use super::owners::KeyDigest;
 use super::secrets::{Secrets, TenantError, TenantKeys};
 use super::state::TenantState;
@@ -17,11 +19,16 @@ use crate::pipeline::route::Route;
 const MAX_ATTEMPTS: usize = 3;
 
 impl Tenants {
-    /// Looks up the tenant `name`. `template` is the route of its source.
+    /// Looks up the tenant `name` for `client`. `template` is the route of its source.
     ///
     /// The lookup goes on if this future is dropped, because other requests may wait for it.
-    pub(crate) async fn look_up(self: &Arc<Self>, template: &Arc<Route>, name: &str) -> Lookup {
-        let mut result = self.start_lookup(template, name);
+    pub(crate) async fn look_up(
+        self: &Arc<Self>,
+        template: &Arc<Route>,
+        name: &str,
+        client: Option<IpAddr>,
+    ) -> Lookup {
+        let mut result = self.start_lookup(template, name, client);
         let result = result.wait_for(Option::is_some).await;
         // The task is gone without a result only if it panicked, or if the process ends.
         let found = result.ok().and_then(|found| found.clone());
@@ -33,6 +40,7 @@ impl Tenants {
         self: &Arc<Self>,
         template: &Arc<Route>,
         name: &str,
+        client: Option<IpAddr>,
     ) -> watch::Receiver<Option<Lookup>> {
         let mut loading = self.loading.lock();
         if let Some(result) = loading.get(name) {
@@ -50,7 +58,7 @@ impl Tenants {
         };
         let template = Arc::clone(template);
         tokio::spawn(async move {
-            let found = entry.tenants.load(&template, &entry.name).await;
+            let found = entry.tenants.load(&template, &entry.name, client).await;
             drop(entry);
             // Every request may have gone.
             sender.send_replace(Some(found));
@@ -58,8 +66,17 @@ impl Tenants {
         result
     }
 
-    async fn load(self: &Arc<Self>, template: &Arc<Route>, name: &str) -> Lookup {
-        match self.find(template, name).await {
+    async fn load(
+        self: &Arc<Self>,
+        template: &Arc<Route>,
+        name: &str,
+        client: Option<IpAddr>,
+    ) -> Lookup {
+        let lookup = match self.owners.lock().contains(name) {
+            true => LookupFor::Known,
+            false => LookupFor::Client(client),
+        };
+        match self.find(template, name, lookup).await {
             Ok(Some(route)) => Lookup::Found(route),
             Ok(None) => {
                 if let Secrets::Resolver(_) = self.secrets {
@@ -81,10 +98,11 @@ impl Tenants {
         self: &Arc<Self>,
         template: &Arc<Route>,
         name: &str,
+        lookup: LookupFor,
     ) -> Result<Option<Arc<Route>>, TenantError> {
         for _attempt in 0..MAX_ATTEMPTS {
             let started = Instant::now();
-            let Some(TenantKeys { keys, files }) = self.secrets.read(name).await? else {
+            let Some(TenantKeys { keys, files }) = self.secrets.read(name, lookup).await? else {
                 return Ok(None);
             };
             let builder = self.with_keys(name, keys);
@@ -156,7 +174,7 @@ impl Tenants {
 
     /// Returns the digests of the keys that the tenant `name` has now.
     async fn digests_of(&self, name: &str) -> Result<Vec<KeyDigest>, TenantError> {
-        let found = self.secrets.read(name).await?;
+        let found = self.secrets.read(name, LookupFor::Known).await?;
         let keys = found.map_or_else(Vec::new, |found| found.keys);
         Ok(key_digests(&self.with_keys(name, keys), &self.salt))
     }

@@ -11,6 +11,7 @@
 mod directory;
 mod directory_watch;
 mod load;
+mod lookup_limit;
 mod owners;
 mod resolver;
 mod scan;

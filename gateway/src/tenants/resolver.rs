@@ -14,13 +14,11 @@ use hookgate_keys::{
 use http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::lookup_limit::{LookupFor, LookupLimit};
 use crate::config::{ResolverConfig, with_tenant};
 
-/// The number of requests in flight. A flood of invented tenants opens no more connections.
-const MAX_REQUESTS: usize = 64;
 /// The largest answer, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -33,7 +31,7 @@ pub(super) struct Resolver {
     timeout: Duration,
     headers: HeaderMap,
     client: HttpsClient,
-    requests: Semaphore,
+    requests: LookupLimit,
 }
 
 /// Why a resolver has not answered whether a tenant exists.
@@ -77,8 +75,8 @@ impl Resolver {
             timeout: config.timeout,
             headers,
             // The operator has written the address, so it may lead into the own network.
-            client: HttpsClient::new(AddressPolicy::Any, None)?,
-            requests: Semaphore::new(MAX_REQUESTS),
+            client: HttpsClient::new(AddressPolicy::Any, None)?.reusing_connections(),
+            requests: LookupLimit::new(),
         })
     }
 
@@ -87,8 +85,12 @@ impl Resolver {
     /// # Errors
     ///
     /// Returns [`ResolveError`] if there is no answer within the time limit, or none that counts.
-    pub(super) async fn resolve(&self, tenant: &str) -> Result<Option<Vec<Secret>>, ResolveError> {
-        let answer = timeout(self.timeout, self.fetch(tenant)).await;
+    pub(super) async fn resolve(
+        &self,
+        tenant: &str,
+        lookup: LookupFor,
+    ) -> Result<Option<Vec<Secret>>, ResolveError> {
+        let answer = timeout(self.timeout, self.fetch(tenant, lookup)).await;
         let document = match answer.map_err(|_elapsed| ResolveError::TimedOut)? {
             Ok(document) => document,
             Err(FetchError::Status(StatusCode::NOT_FOUND | StatusCode::GONE)) => return Ok(None),
@@ -97,9 +99,8 @@ impl Resolver {
         parse(&document).map(Some)
     }
 
-    async fn fetch(&self, tenant: &str) -> Result<bytes::Bytes, FetchError> {
-        // The semaphore is never closed.
-        let _permit = self.requests.acquire().await;
+    async fn fetch(&self, tenant: &str, lookup: LookupFor) -> Result<bytes::Bytes, FetchError> {
+        let _permit = self.requests.acquire(lookup).await;
         let address = Address::parse(&with_tenant(&self.url, tenant));
         let address = address.ok_or(FetchError::AddressRefused)?;
         let mut request = DocumentRequest::get(address);

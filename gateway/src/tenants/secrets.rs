@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::directory::{FileError, TenantDirectory, Wait};
+use super::lookup_limit::LookupFor;
 use super::resolver::{ResolveError, Resolver};
 use crate::config::{
     FileVersion, TENANT, TenantFile, TenantSecrets, is_tenant_name, trim_line_end, with_tenant,
@@ -91,7 +92,11 @@ impl Secrets {
     /// # Errors
     ///
     /// Returns [`TenantError`] if the keys cannot be had now.
-    pub(super) async fn read(&self, tenant: &str) -> Result<Option<TenantKeys>, TenantError> {
+    pub(super) async fn read(
+        &self,
+        tenant: &str,
+        lookup: LookupFor,
+    ) -> Result<Option<TenantKeys>, TenantError> {
         match self {
             Self::Files(files) => {
                 // The semaphore is never closed.
@@ -103,7 +108,7 @@ impl Secrets {
                     .unwrap_or(Err(TenantError::Ending))
             }
             Self::Resolver(resolver) => {
-                let secrets = resolver.resolve(tenant).await;
+                let secrets = resolver.resolve(tenant, lookup).await;
                 let secrets = secrets.map_err(TenantError::Resolver)?;
                 Ok(secrets.map(|secrets| TenantKeys {
                     keys: secrets.into_iter().map(Key::new).collect(),

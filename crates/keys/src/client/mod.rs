@@ -1,11 +1,13 @@
-//! A client over hyper and rustls: one connection for each request.
+//! A client over hyper and rustls.
 //!
-//! Requests are rare, so nothing is pooled. The host is resolved once, and the address that was
-//! checked is the address that is connected to. A second answer of the DNS therefore cannot lead
-//! to another address. Several addresses of a host are tried in turn, and a silent address
-//! does not delay the others for long. Redirects are not followed.
+//! Requests are rare, so each has a connection of its own. A client with many requests can reuse
+//! connections. The host is resolved once for a connection, and the address that was checked is the
+//! address that is connected to. A second answer of the DNS therefore cannot lead to another
+//! address. Several addresses of a host are tried in turn, and a silent address does not delay the
+//! others for long. Redirects are not followed.
 
 mod first_address;
+mod idle;
 mod public_address;
 
 use std::fmt;
@@ -16,25 +18,28 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, HOST};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use self::first_address::connect_first;
+use self::idle::{Connection, IdleConnections};
 use self::public_address::is_public;
 use crate::address::Address;
 use crate::fetch::{Document, DocumentRequest, FetchDocument, FetchError, FetchFuture};
 
 /// The most addresses of a host that are tried.
 const MAX_ADDRESSES: usize = 4;
+
+/// The longest body of an error that is read to reuse its connection, in bytes.
+const MAX_ERROR: u64 = 4096;
 
 /// The addresses that a client may connect to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub enum AddressPolicy {
 pub struct HttpsClient {
     tls: TlsConnector,
     policy: AddressPolicy,
+    /// `None`: each request has a connection of its own.
+    idle: Option<IdleConnections>,
 }
 
 impl HttpsClient {
@@ -80,14 +87,38 @@ impl HttpsClient {
         Ok(Self {
             tls: TlsConnector::from(Arc::new(config)),
             policy,
+            idle: None,
         })
     }
 
+    /// Keeps connections for later requests to the same host, for up to a minute.
+    ///
+    /// A connection that the host closes meanwhile costs nothing: a GET request is sent again on a
+    /// new one.
+    #[must_use]
+    pub fn reusing_connections(mut self) -> Self {
+        self.idle = Some(IdleConnections::default());
+        self
+    }
+
     async fn exchange(&self, request: &DocumentRequest) -> Result<Document, FetchError> {
-        let address = &request.address;
+        let idle = self.idle.as_ref();
+        let idle = idle.filter(|_| request.method == Method::GET);
+        if let Some(connection) = idle.and_then(|idle| idle.take(&request.address)) {
+            match self.send(connection, request).await {
+                // The host may have closed the connection.
+                Err(FetchError::Unreachable(_)) => {}
+                result => return result,
+            }
+        }
+        let connection = self.connect(&request.address).await?;
+        self.send(connection, request).await
+    }
+
+    async fn connect(&self, address: &Address) -> Result<Connection, FetchError> {
         let addresses = self.resolve(address).await?;
         if !address.is_tls() {
-            return send(connect_first(addresses, connect).await?, request).await;
+            return start(connect_first(addresses, connect).await?, address).await;
         }
         let name = ServerName::try_from(address.host().to_owned()).map_err(unreachable)?;
         // The handshake belongs to the attempt: an address can accept connections and then be
@@ -99,7 +130,37 @@ impl HttpsClient {
                 tls.connect(name, stream).await.map_err(unreachable)
             }
         });
-        send(stream.await?, request).await
+        start(stream.await?, address).await
+    }
+
+    /// Sends `request` over `connection` and reads the response.
+    async fn send(
+        &self,
+        mut connection: Connection,
+        request: &DocumentRequest,
+    ) -> Result<Document, FetchError> {
+        connection.sender.ready().await.map_err(unreachable)?;
+        let response = connection.sender.send_request(head(request)?);
+        let response = response.await.map_err(unreachable)?;
+        let (status, max_age) = (response.status(), max_age(response.headers()));
+        let body = response.into_body();
+        if status != StatusCode::OK {
+            // Only the whole body leaves a connection for the next request.
+            let is_short = body.size_hint().exact().is_some_and(|len| len <= MAX_ERROR);
+            if is_short && self.idle.is_some() && read(body, request.max_len).await.is_ok() {
+                self.keep(connection);
+            }
+            return Err(FetchError::Status(status));
+        }
+        let body = read(body, request.max_len).await?;
+        self.keep(connection);
+        Ok(Document { body, max_age })
+    }
+
+    fn keep(&self, connection: Connection) {
+        if let Some(idle) = &self.idle {
+            idle.put(connection);
+        }
     }
 
     /// Returns the addresses of the host that the policy allows.
@@ -138,40 +199,21 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, FetchError> {
     TcpStream::connect(address).await.map_err(unreachable)
 }
 
-/// The task of a connection, which ends with the request.
-struct Connection(JoinHandle<()>);
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Sends `request` over `stream` and reads the response.
-async fn send<S>(stream: S, request: &DocumentRequest) -> Result<Document, FetchError>
+/// Starts HTTP/1 on `stream`.
+async fn start<S>(stream: S, address: &Address) -> Result<Connection, FetchError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = http1::Builder::new()
+    let (sender, connection) = http1::Builder::new()
         .max_buf_size(64 * 1024)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(unreachable)?;
-    let connection = Connection(tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         // An error of the connection is also one of the request.
         let _: Result<(), hyper::Error> = connection.await;
-    }));
-    let response = sender
-        .send_request(head(request)?)
-        .await
-        .map_err(unreachable)?;
-    if response.status() != StatusCode::OK {
-        return Err(FetchError::Status(response.status()));
-    }
-    let max_age = max_age(response.headers());
-    let body = read(response.into_body(), request.max_len).await?;
-    drop(connection);
-    Ok(Document { body, max_age })
+    });
+    Ok(Connection::new(sender, address, task))
 }
 
 fn head(request: &DocumentRequest) -> Result<Request<Full<Bytes>>, FetchError> {

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::{KeyReference, VerifyError};
-use hookgate_keys::{AddressPolicy, HttpsClient, KeyFetcher, KeySettings};
+use hookgate_keys::{
+    Address, AddressPolicy, DocumentRequest, FetchDocument as _, HttpsClient, KeyFetcher,
+    KeySettings,
+};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -189,4 +192,58 @@ async fn a_certificate_of_another_authority_is_refused() {
     let fetcher = KeyFetcher::new("source", &scheme(ALL_KEYS), settings, client).unwrap();
     assert_eq!(only_result(&fetcher).await.1, "unreachable");
     assert_eq!(host.requests.load(Ordering::SeqCst), 0);
+}
+
+/// Serves `responses` on each connection, and closes it after the last one. Returns the address and
+/// the number of connections.
+async fn plain_host(responses: Vec<Bytes>) -> (Address, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/document", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let responses = responses.clone();
+            tokio::spawn(async move {
+                let mut head = [0; 2048];
+                for response in responses {
+                    if !stream.read(&mut head).await.is_ok_and(|read| read > 0) {
+                        return;
+                    }
+                    _ = stream.write_all(&response).await;
+                }
+            });
+        }
+    });
+    (Address::parse(&url).unwrap(), connections)
+}
+
+#[tokio::test]
+async fn a_client_reuses_connections_if_it_is_asked_to() {
+    let client = || HttpsClient::new(AddressPolicy::Any, None).unwrap();
+    let (ok, missing) = (
+        response("200 OK", "", b"one"),
+        response("404 Not Found", "", b"none"),
+    );
+    for (client, responses, expected) in [
+        // The control.
+        (client(), vec![ok.clone(), missing.clone(), ok.clone()], 3),
+        (
+            client().reusing_connections(),
+            vec![ok.clone(), missing, ok.clone()],
+            1,
+        ),
+        // The host closes each connection after a response.
+        (client().reusing_connections(), vec![ok], 3),
+    ] {
+        let (address, connections) = plain_host(responses).await;
+        for number in 0..3 {
+            let request = DocumentRequest::get(address.clone());
+            let fetched = client.fetch(&request).await;
+            let is_missing = expected == 1 && number == 1;
+            assert_eq!(fetched.is_err(), is_missing, "{number}: {fetched:?}");
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), expected);
+    }
 }

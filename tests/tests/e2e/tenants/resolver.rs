@@ -1,6 +1,7 @@
 //! Tenants whose secrets come from an HTTP service.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use hookgate_tests::{Behaviour, Gateway, GatewayBuilder, Upstream};
 use http::StatusCode;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -210,4 +211,89 @@ async fn an_answer_without_an_end_is_cut_off() {
         assert_eq!(found, 503, "{head}");
     }
     assert!(upstream.take_received().is_empty());
+}
+
+/// A resolver that knows the tenant `acme` alone, and holds all other requests.
+struct HoldingResolver {
+    address: std::net::SocketAddr,
+    answered: Arc<AtomicUsize>,
+    held: Arc<AtomicUsize>,
+}
+
+impl HoldingResolver {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port is free");
+        let (answered, held) = (Arc::default(), Arc::default());
+        let resolver = Self {
+            address: listener.local_addr().expect("the listener is bound"),
+            answered: Arc::clone(&answered),
+            held: Arc::clone(&held),
+        };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer_acme(
+                    stream,
+                    Arc::clone(&answered),
+                    Arc::clone(&held),
+                ));
+            }
+        });
+        resolver
+    }
+}
+
+async fn answer_acme(mut stream: TcpStream, answered: Arc<AtomicUsize>, held: Arc<AtomicUsize>) {
+    let mut request = [0; 1024];
+    while let Ok(read @ 1..) = stream.read(&mut request).await {
+        if !request[..read].starts_with(b"GET /secrets/acme") {
+            held.fetch_add(1, Ordering::SeqCst);
+            continue;
+        }
+        answered.fetch_add(1, Ordering::SeqCst);
+        let body = json!({ "secrets": [ACME] }).to_string();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}", body.len());
+        let response = format!("{head}\r\n\r\n{body}");
+        let _ = stream.write_all(response.as_bytes()).await;
+    }
+}
+
+/// The flood and the delivery for the known tenant come from one address.
+#[tokio::test]
+async fn a_flood_of_invented_names_does_not_delay_a_known_tenant() {
+    let (upstream, resolver) = (Upstream::start().await, HoldingResolver::start().await);
+    let table = resolving(resolver.address, ", ttl = \"1s\", timeout = \"1h\"");
+    let gateway = Gateway::builder(upstream.address())
+        .table(&table)
+        .start_without_default_sources();
+    let gateway = Arc::new(gateway);
+    assert_eq!(status(&gateway, "acme", ACME, "evt_1").await, 204);
+    let mut flood = JoinSet::new();
+    for number in 0..100 {
+        let gateway = Arc::clone(&gateway);
+        flood.spawn(async move {
+            let tenant = format!("invented-{number}");
+            first_status(&gateway, &tenant, ACME, "evt_1").await
+        });
+    }
+    let deliver_until_asked_again = async {
+        for number in 2.. {
+            let id = format!("evt_{number}");
+            assert_eq!(status(&gateway, "acme", ACME, &id).await, 204, "{id}");
+            let is_held = resolver.held.load(Ordering::SeqCst) > 0;
+            if is_held && resolver.answered.load(Ordering::SeqCst) > 2 {
+                break;
+            }
+            tokio::time::sleep(super::POLL_INTERVAL).await;
+        }
+    };
+    let delivered = tokio::time::timeout(super::WAIT_TIMEOUT, deliver_until_asked_again).await;
+    delivered.expect("the known tenant is served");
+    // One address has no more than its share of the requests, which the resolver still holds.
+    assert!(
+        resolver.held.load(Ordering::SeqCst) <= 8,
+        "{:?}",
+        resolver.held
+    );
+    assert!(flood.try_join_next().is_none());
 }
