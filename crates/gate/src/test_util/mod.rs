@@ -12,8 +12,10 @@
 //! let forged: http::Request<bytes::Bytes> = delivery.forged();
 //! assert_eq!(good.body(), forged.body());
 //! assert_ne!(good.headers()["stripe-signature"], forged.headers()["stripe-signature"]);
-//! // The receiver is configured with this secret.
-//! assert!(!stripe.secret().expose().is_empty());
+//!
+//! // Configure the receiver with `stripe.secret()`, or take the whole source.
+//! let source = stripe.source().build();
+//! assert_eq!(source.provider(), Some("stripe"));
 //! ```
 //!
 //! The keys of this module are public. Enable the feature `test-util` in `[dev-dependencies]`
