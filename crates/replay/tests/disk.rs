@@ -12,7 +12,8 @@ use std::time::Duration;
 use hookgate_core::ReplayKey;
 use hookgate_replay::conformance::{CLAIM_OPTIONS, Harness, ShiftedClock};
 use hookgate_replay::{
-    Claim, ClaimOptions, DiskStore, Forgotten, Lease, ReplayStore, Settled, SourceQuota, StoreError,
+    Claim, ClaimOptions, DiskStore, DiskStoreBuilder, Forgotten, Lease, ReplayStore, Settled,
+    SourceQuota, StoreError,
 };
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -47,7 +48,7 @@ impl Fixture {
     fn with_max_entries(max_entries: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let shift = Arc::new(AtomicU64::new(0));
-        let store = DiskStore::builder()
+        let store = builder()
             .max_entries(max_entries)
             .with_clock_shift(Arc::clone(&shift))
             .open(folder.path());
@@ -99,6 +100,15 @@ async fn a_thousand_histories_match_the_model() {
     hookgate_replay::conformance::compare_with_model(|| async { Fixture::new() }, 1_000).await;
 }
 
+/// Returns a builder of a store that waits for the disk of a loaded machine.
+fn builder() -> DiskStoreBuilder {
+    DiskStore::builder().with_reply_timeout(Duration::from_secs(30))
+}
+
+fn open(path: &Path) -> DiskStore {
+    builder().open(path).unwrap()
+}
+
 fn key(number: u64) -> ReplayKey {
     // Real keys are hashes, so the test keys are spread evenly too.
     let spread = u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
@@ -124,7 +134,7 @@ async fn commit(store: &DiskStore, lease: &Lease) {
 #[tokio::test]
 async fn a_reopened_store_remembers_everything() {
     let folder = tempfile::tempdir().unwrap();
-    let store = DiskStore::open(folder.path()).unwrap();
+    let store = open(folder.path());
     let done = granted(&store, 1).await;
     commit(&store, &done).await;
     let in_flight = granted(&store, 2).await;
@@ -132,7 +142,7 @@ async fn a_reopened_store_remembers_everything() {
     store.release(&released).await.unwrap();
     drop(store);
 
-    let store = DiskStore::open(folder.path()).unwrap();
+    let store = open(folder.path());
     assert_eq!(store.entries(), Some(2));
     assert_eq!(claim(&store, 1).await, Claim::Done);
     assert!(matches!(claim(&store, 2).await, Claim::InFlight { .. }));
@@ -145,8 +155,8 @@ async fn a_reopened_store_remembers_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_stores_can_share_a_file() {
     let folder = tempfile::tempdir().unwrap();
-    let one = DiskStore::open(folder.path()).unwrap();
-    let other = DiskStore::open(folder.path()).unwrap();
+    let one = open(folder.path());
+    let other = open(folder.path());
     for round in 0..200 {
         let (a, b) = tokio::join!(
             one.claim(key(round), CLAIM_OPTIONS),
@@ -178,7 +188,7 @@ impl AlternatingStores {
         let folder = tempfile::tempdir().unwrap();
         let shift = Arc::new(AtomicU64::new(0));
         // Both use one clock, because two clocks could differ by a millisecond.
-        let builder = DiskStore::builder().with_clock_shift(Arc::clone(&shift));
+        let builder = builder().with_clock_shift(Arc::clone(&shift));
         let stores = [(); 2].map(|()| ShiftedClock {
             store: builder.clone().open(folder.path()).unwrap(),
             shift: Arc::clone(&shift),
@@ -253,8 +263,8 @@ async fn two_stores_forget_an_event_in_one_step() {
 #[tokio::test]
 async fn an_event_that_another_store_was_told_to_forget_is_new() {
     let folder = tempfile::tempdir().unwrap();
-    let one = DiskStore::open(folder.path()).unwrap();
-    let other = DiskStore::open(folder.path()).unwrap();
+    let one = open(folder.path());
+    let other = open(folder.path());
     // Each round, one store forgets an event that the other one has done.
     for (done_by, forgotten_by) in [(&one, &other), (&other, &one), (&one, &one)] {
         let first = granted(done_by, 1).await;
@@ -276,7 +286,7 @@ async fn an_event_that_another_store_was_told_to_forget_is_new() {
     commit(&one, &lease).await;
     one.forget(key(2)).await.unwrap();
     drop((one, other));
-    let reopened = DiskStore::open(folder.path()).unwrap();
+    let reopened = open(folder.path());
     assert_eq!(reopened.entries(), Some(0));
     assert_eq!(granted(&reopened, 2).await.attempt(), 1);
 }
@@ -301,8 +311,8 @@ async fn a_key_that_another_store_has_forgotten_is_new() {
 #[tokio::test]
 async fn a_waiter_notices_the_settlement_of_another_store() {
     let folder = tempfile::tempdir().unwrap();
-    let one = DiskStore::open(folder.path()).unwrap();
-    let other = DiskStore::open(folder.path()).unwrap();
+    let one = open(folder.path());
+    let other = open(folder.path());
     let lease = granted(&one, 1).await;
     let settled = other.settled(key(1));
     commit(&one, &lease).await;
@@ -315,7 +325,7 @@ async fn a_waiter_notices_the_settlement_of_another_store() {
 #[tokio::test]
 async fn a_claim_whose_caller_was_dropped_is_released() {
     let folder = tempfile::tempdir().unwrap();
-    let store = DiskStore::open(folder.path()).unwrap();
+    let store = open(folder.path());
     // The claim is dropped before its reply.
     let mut claiming = Box::pin(store.claim(key(1), CLAIM_OPTIONS));
     let polled = std::future::poll_fn(|context| {
@@ -459,7 +469,7 @@ async fn a_damaged_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("replay.db");
     {
-        let store = DiskStore::open(folder.path()).unwrap();
+        let store = open(folder.path());
         fill(&store, 0..500).await;
     }
     // The last connection copies the log into the file and removes the log.
@@ -478,7 +488,7 @@ async fn a_damaged_file_is_refused() {
     }
     // The control: the intact file opens.
     fs::write(&path, intact).unwrap();
-    let store = DiskStore::open(folder.path()).unwrap();
+    let store = open(folder.path());
     assert_eq!(store.entries(), Some(500));
 }
 

@@ -55,6 +55,7 @@ pub struct DiskStore(Arc<Inner>);
 
 struct Inner {
     commands: mpsc::Sender<Command>,
+    reply_timeout: Duration,
     notifier: Arc<SettlementNotifier>,
     entry_count: Arc<EntryCount>,
     /// Dropping it ends the checkpointer.
@@ -68,6 +69,7 @@ pub struct DiskStoreBuilder {
     max_entries: u64,
     reserve: u64,
     clock: Clock,
+    reply_timeout: Duration,
 }
 
 /// How long the store waits for the writer. After that the outcome is unknown.
@@ -104,6 +106,7 @@ impl DiskStore {
             max_entries: Self::DEFAULT_MAX_ENTRIES,
             reserve: Self::DEFAULT_RESERVE,
             clock: Clock::system(),
+            reply_timeout: REPLY_TIMEOUT,
         }
     }
 
@@ -121,11 +124,12 @@ impl DiskStore {
                 mpsc::error::TrySendError::Closed(_) => WRITER_ENDED,
             })
         })?;
-        match timeout(REPLY_TIMEOUT, replied).await {
+        let limit = self.0.reply_timeout;
+        match timeout(limit, replied).await {
             Ok(Ok(result)) => result,
             Ok(Err(_closed)) => Err(StoreError::new(WRITER_ENDED)),
             Err(_elapsed) => Err(StoreError::new(format!(
-                "the disk took longer than {REPLY_TIMEOUT:?}"
+                "the disk took longer than {limit:?}"
             ))),
         }
     }
@@ -166,6 +170,15 @@ impl DiskStoreBuilder {
     #[must_use]
     pub fn with_clock_shift(mut self, shift: Arc<AtomicU64>) -> Self {
         self.clock = Clock::shifted(shift);
+        self
+    }
+
+    /// Sets how long the store waits for the writer, for tests on a machine that may be slow.
+    #[cfg(feature = "conformance")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_reply_timeout(mut self, limit: Duration) -> Self {
+        self.reply_timeout = limit;
         self
     }
 
@@ -211,6 +224,7 @@ impl DiskStoreBuilder {
             .map_err(|error| OpenError::new(&path, &FORMAT, OpenErrorKind::Thread(error)))?;
         Ok(DiskStore(Arc::new(Inner {
             commands: sender,
+            reply_timeout: self.reply_timeout,
             notifier,
             entry_count,
             _alive: alive,
