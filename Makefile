@@ -17,7 +17,7 @@ PROXIES := target/proxies
 PROMTOOL := target/promtool
 EXPLAIN_RECIPE := target/explain-recipe
 EXPLAIN_PEERS := target/explain-peers
-FUZZ_TARGETS := capture scheme signature_header template event_id forwarded
+FUZZ_TARGETS := capture chunked_body differential event_id form forwarded framing hop_by_hop proxy_header request_head response_head scheme signature_header template
 FUZZ_SECONDS ?= 60
 WORKFLOW_LINTERS := target/workflow-linters
 # The targets for which hookgate-core builds without a C compiler.

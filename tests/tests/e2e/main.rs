@@ -30,6 +30,7 @@ mod http2;
 mod inspector;
 mod lifecycle;
 mod limits;
+mod named_tests;
 mod nats_deployments;
 mod observability;
 mod observe_mode;
