@@ -138,7 +138,7 @@ portable: build-tools ## Check that hookgate-core needs no C compiler, and verif
 	CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings $$PWD/tests/portable/run.mjs" $(CARGO) run --locked \
 	  --manifest-path tests/portable/Cargo.toml --target-dir target/portable --target wasm32-wasip1
 	$(CARGO) run --locked --manifest-path tests/portable/Cargo.toml --target-dir target/portable \
-	  --features ecdsa,ed25519
+	  --features ecdsa,ed25519,rfc9421
 
 features: build-tools ## Check the library crates with every pair of their features
 	$(CARGO) hack --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-hack

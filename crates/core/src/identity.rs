@@ -9,6 +9,7 @@
 
 use std::fmt;
 
+#[cfg(feature = "stored-facts")]
 use serde::{Deserialize, Serialize};
 
 use crate::mac::HmacSha256;
@@ -42,7 +43,8 @@ impl Identity {
 /// The identity of an event together with the value that it is made of.
 ///
 /// Queues store it: a new variant comes last.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "stored-facts", derive(Serialize, Deserialize))]
 pub(crate) enum Discriminator {
     Id(Box<str>),
     /// SHA-256 of the signed message.

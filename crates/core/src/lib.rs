@@ -50,6 +50,10 @@ mod identity;
 pub mod internal;
 mod limits;
 mod mac;
+#[cfg_attr(
+    not(feature = "rfc9421"),
+    expect(dead_code, reason = "a scheme of RFC 9421 is only described")
+)]
 mod message_signature;
 mod multipart;
 pub mod scheme;

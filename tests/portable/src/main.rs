@@ -32,19 +32,36 @@ fn main() {
         let head = Head::new(&method, &uri, &headers);
         let outcome = verifier.verify(head, vector.body(), now(&vector));
         let is_verified = matches!(outcome, Ok(RequestOutcome::Delivery(_)));
-        assert_eq!(is_verified, vector.is_good(), "{} {}", vector.provider, vector.note);
+        assert_eq!(
+            is_verified,
+            vector.is_good(),
+            "{} {}",
+            vector.provider,
+            vector.note
+        );
         match is_verified {
             true => genuine += 1,
             false => forged += 1,
         }
     }
-    assert!(genuine >= 30 && forged >= 20, "{genuine} genuine, {forged} forged");
+    assert!(
+        genuine >= 30 && forged >= 20,
+        "{genuine} genuine, {forged} forged"
+    );
     for (provider, feature, is_enabled) in [
         ("discord-interactions", "ed25519", cfg!(feature = "ed25519")),
         ("sendgrid", "ecdsa", cfg!(feature = "ecdsa")),
+        (
+            "http-message-signatures",
+            "rfc9421",
+            cfg!(feature = "rfc9421"),
+        ),
         ("wise", "rsa", cfg!(feature = "rsa")),
     ] {
-        assert!(!is_enabled || !missing.contains_key(feature), "{feature} is built in");
+        assert!(
+            !is_enabled || !missing.contains_key(feature),
+            "{feature} is built in"
+        );
         if !is_enabled {
             refuses(provider, feature);
         }
@@ -57,11 +74,16 @@ fn main() {
 fn refuses(provider: &str, feature: &str) {
     let scheme = Provider::named(provider).expect("in the catalogue");
     let secret = Secret::new("5f0c8a6de2b94a135f0c8a6de2b94a13").expect("not blank");
-    let verifier = Verifier::builder(scheme.scheme()).key(secret.clone()).build();
+    let verifier = Verifier::builder(scheme.scheme())
+        .key(secret.clone())
+        .build();
     let signer = Signer::new(scheme.scheme(), &secret);
     for error in [verifier.map(drop), signer.map(drop)] {
         let text = error.expect_err(provider).to_string();
-        assert!(text.contains(&format!("the feature `{feature}`")), "{provider}: {text}");
+        assert!(
+            text.contains(&format!("the feature `{feature}`")),
+            "{provider}: {text}"
+        );
     }
 }
 

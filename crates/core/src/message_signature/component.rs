@@ -3,10 +3,12 @@
 use std::fmt;
 
 use http::HeaderName;
+#[cfg(feature = "rfc9421")]
 use sfv::{BareItem, StringRef, key_ref};
 
+#[cfg(feature = "rfc9421")]
 use super::dictionary::{Item, Parameters};
-#[cfg(test)]
+#[cfg(all(test, feature = "rfc9421"))]
 use super::query;
 
 /// A part of a request that a signature can cover (RFC 9421 §2).
@@ -22,6 +24,7 @@ pub(crate) enum Component {
     Path,
     Query,
     /// A parameter of the query. The name is encoded as in §2.2.8.
+    #[cfg(feature = "rfc9421")]
     QueryParam(sfv::String),
 }
 
@@ -44,7 +47,7 @@ impl Component {
     }
 
     /// Returns the parameter of the query that is called `name`.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "rfc9421"))]
     pub(crate) fn query_param(name: &str) -> Self {
         let name = sfv::String::from_string(query::encode(name.as_bytes()));
         Self::QueryParam(name.expect("encoded text is ASCII"))
@@ -60,12 +63,14 @@ impl Component {
             Self::RequestTarget => "@request-target",
             Self::Path => "@path",
             Self::Query => "@query",
+            #[cfg(feature = "rfc9421")]
             Self::QueryParam(_) => "@query-param",
         }
     }
 
     /// Returns the component that `identifier` denotes, or `None` if it is unknown or has
     /// parameters that are not supported.
+    #[cfg(feature = "rfc9421")]
     pub(super) fn of(identifier: &Item) -> Option<Self> {
         let BareItem::String(name) = &identifier.value else {
             return None;
@@ -80,6 +85,7 @@ impl Component {
     }
 
     /// Returns the identifier of the component, as `Signature-Input` has it.
+    #[cfg(feature = "rfc9421")]
     pub(super) fn identifier(&self) -> Item {
         let name = StringRef::from_str(self.name()).expect("names are ASCII");
         let mut parameters = Parameters::default();

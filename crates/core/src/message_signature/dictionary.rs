@@ -12,6 +12,7 @@ use sfv::visitor::{
 use sfv::{BareItem, BareItemFromInput, ItemSerializer, Key, KeyRef, ListSerializer};
 use sfv::{Parser, Version};
 
+use super::trim_ows;
 use crate::limits::MAX_CANDIDATES;
 
 /// Maximum number of items in a list, and of parameters of one item or list. Each is compared with
@@ -123,15 +124,6 @@ pub(super) fn combined_value(headers: &HeaderMap, name: &HeaderName) -> Option<V
         value.extend_from_slice(trim_ows(line.as_bytes()));
     }
     Some(value)
-}
-
-/// Removes the optional whitespace around a field line, which is not part of the value
-/// (RFC 9110 §5.5).
-pub(crate) fn trim_ows(mut line: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = line {
-        line = rest;
-    }
-    line
 }
 
 /// Reads the dictionary in the field `name`. Returns `None` if the field is absent.

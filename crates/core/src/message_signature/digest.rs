@@ -1,13 +1,14 @@
 //! Digests of the body in `Content-Digest` (RFC 9530).
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{BareItem, DictSerializer, key_ref};
 use sha2::{Digest, Sha256, Sha512};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::CONTENT_DIGEST;
 use super::dictionary::{self, Value};
 use crate::error::VerifyError;
+
+pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
 /// The SHA-256 and SHA-512 digests in a `Content-Digest` field, at least one.
 ///

@@ -64,8 +64,11 @@ pub(crate) struct Plan {
 impl Plan {
     /// Returns the feature of this crate that the algorithm needs, if it is not enabled.
     pub(crate) fn missing_feature(&self) -> Option<&'static str> {
-        match self.algorithm {
-            Algorithm::Public(algorithm) => algorithm.missing_feature(),
+        match (&self.kind, self.algorithm) {
+            (SignatureKind::MessageSignature(_), _) if !cfg!(feature = "rfc9421") => {
+                Some("rfc9421")
+            }
+            (_, Algorithm::Public(algorithm)) => algorithm.missing_feature(),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::error::VerifyError;
+#[cfg(feature = "rfc9421")]
 use crate::message_signature::DraftError;
 
 /// Why a delivery cannot be signed.
@@ -39,6 +40,7 @@ impl From<VerifyError> for SignError {
     }
 }
 
+#[cfg(feature = "rfc9421")]
 impl From<DraftError> for SignError {
     fn from(error: DraftError) -> Self {
         match error {

@@ -6,6 +6,7 @@
 mod builder;
 mod draft;
 mod error;
+mod message_signature;
 mod signature;
 
 use bytes::Bytes;

@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use serde_json::{Map, Value};
 
 use super::SignError;
 use super::draft::Draft;
-use crate::head::Head;
-use crate::message_signature::{self, Component, Digests, Metadata, Policy};
 use crate::scheme::field::Encoding;
 use crate::scheme::location::Location;
 use crate::scheme::signature::SignatureLocation;
@@ -22,7 +20,7 @@ use crate::verifier::{Claims, SigningInput, detached_signing_input};
 const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 
 impl Draft<'_> {
-    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+    pub(super) fn signature(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let len = self.plan.algorithm.tag_len().max();
         self.key.signature(len, message)
     }
@@ -208,43 +206,6 @@ impl Draft<'_> {
             }
         }
         Ok(claims)
-    }
-
-    /// Signs components of the request with an HTTP message signature (RFC 9421).
-    pub(super) fn sign_components(
-        &mut self,
-        policy: &Policy,
-        at: UnixTime,
-    ) -> Result<(), SignError> {
-        let headers = &mut self.parts.headers;
-        headers.insert("content-digest", Digests::of(&self.body).header());
-        for component in &policy.components {
-            if let Component::Field(name) = component
-                && !headers.contains_key(name)
-            {
-                let invented = HeaderValue::from_str(self.invented).ok();
-                headers.insert(name, invented.ok_or(SignError::FieldMalformed)?);
-            }
-        }
-        let metadata = Metadata {
-            created: Some(at),
-            nonce: Some(self.invented),
-            algorithm: Some(policy.algorithm),
-            tag: policy.tag.as_deref(),
-            ..Metadata::default()
-        };
-        let label = policy.label.as_deref().unwrap_or("sig1");
-        let endpoint = self.signer.settings.endpoint.as_ref();
-        let draft = message_signature::Draft::new(
-            label,
-            &policy.components,
-            metadata,
-            Head::from(&self.parts),
-            endpoint.and_then(|endpoint| endpoint.origin.as_ref()),
-        )?;
-        let signature = self.signature(draft.base())?;
-        draft.finish(&signature, &mut self.parts.headers);
-        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+#[cfg(feature = "stored-facts")]
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -41,7 +42,8 @@ pub(super) struct Discriminators(SmallVec<[Discriminator; 1]>);
 ///
 /// They contain all that a [`Verified`] says, so that a scheme that has changed meanwhile changes
 /// nothing about the delivery.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
+#[cfg_attr(feature = "stored-facts", derive(Serialize, Deserialize))]
 pub struct VerifiedFacts {
     event_type: Option<Box<str>>,
     /// The milliseconds since the Unix epoch.

@@ -5,9 +5,14 @@ mod generated;
 mod refusals;
 mod rfc;
 
-use http::{HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
+use super::digest::CONTENT_DIGEST;
+use super::read::{SIGNATURE, SIGNATURE_INPUT};
+use super::signed_request::SignedRequest;
 use super::*;
+use crate::error::VerifyError;
+use crate::head::Head;
 
 const BODY: &[u8] = br#"{"hello": "world"}"#;
 const DIGEST: &str = "sha-512=:WZDPaVn/7XgHaAy8pmojAkGWoRx2UFChF41A2svX\
