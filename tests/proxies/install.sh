@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Puts nginx, HAProxy and Caddy into FOLDER/bin, unless this machine has them. The tests of
-# docs/proxies.md start them.
-#   tests/proxies/install.sh FOLDER
+# Puts programs into FOLDER/bin, unless this machine has them. The default is nginx, HAProxy and
+# Caddy, which the tests of docs/proxies.md start.
+#   tests/proxies/install.sh FOLDER [PROGRAM:PACKAGE...]
 #
 # It extracts Debian's packages and installs nothing. An installed package would start its server
 # on port 80 at once, and again at each boot.
 set -euo pipefail
 folder=$(realpath -m "$1")
+tools=("${@:2}")
+((${#tools[@]})) || tools=(nginx:nginx-light haproxy:haproxy caddy:caddy)
 
 programs=()
 packages=()
-for tool in nginx:nginx-light haproxy:haproxy caddy:caddy; do
+for tool in "${tools[@]}"; do
   program=${tool%%:*}
   if [[ ! -x "$folder/bin/$program" ]] && ! PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null; then
     programs+=("$program")
@@ -48,7 +50,7 @@ rm -r "$folder/packages"
 libraries=$(find "$folder/root" -name '*.so.*' -printf '%h\n' | sort -u | paste -sd:)
 mkdir -p "$folder/bin"
 for program in "${programs[@]}"; do
-  file=$(find "$folder/root/usr/bin" "$folder/root/usr/sbin" -name "$program" 2>/dev/null | head -n 1)
+  file=$(find "$folder/root/usr" -path "*bin/$program" | head -n 1)
   [[ -n "$file" ]] || { echo "the packages ${packages[*]} have no program $program" >&2; exit 1; }
   printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$libraries" "$file" > "$folder/bin/$program"
   chmod +x "$folder/bin/$program"

@@ -17,6 +17,7 @@ mod configuration;
 mod connection_limit;
 mod crashes;
 mod custom_schemes;
+mod desync;
 mod documents;
 mod explain;
 #[cfg(feature = "otel")]
