@@ -3,6 +3,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
+mod bounds;
 mod cached;
 mod event;
 #[cfg(feature = "axum")]
@@ -55,6 +56,7 @@ pub use hookgate_replay::{
 pub use hookgate_replay::{DiskStore, DiskStoreBuilder, Durability, OpenError};
 
 pub use self::body::VerifiedBody;
+pub use self::bounds::{InnerService, RequestBody};
 pub use self::cached::{CachedSources, LookUpSource};
 pub use self::event::VerifiedEvent;
 #[cfg(feature = "axum")]

@@ -20,6 +20,7 @@ use tower_service::Service;
 use tracing::Instrument;
 
 use crate::body::{Frames, VerifiedBody};
+use crate::bounds::{InnerService, RequestBody};
 use crate::event::VerifiedEvent;
 use crate::hang_up::{Continuing, FinishOnDrop, OnHangUp};
 #[cfg(feature = "queue")]
@@ -48,22 +49,15 @@ pub(crate) struct Shared<V, S, R> {
     pub(crate) queue: Option<Arc<dyn StoreDelivery<S>>>,
 }
 
-impl<I, V, S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Hookgate<I, V, S, R>
+impl<I, V, S, R, ReqBody> Service<Request<ReqBody>> for Hookgate<I, V, S, R>
 where
-    I: Service<Request<VerifiedBody>, Response = Response<ResBody>> + Clone + Send + 'static,
-    I::Future: Send,
-    I::Error: Send,
+    I: InnerService,
     V: Resolve,
     S: ReplayStore,
     R: Refuse,
-    ReqBody: Body + Send + 'static,
-    ReqBody::Data: Send,
-    ReqBody::Error: Into<BoxError>,
-    ResBody: Body + Send + 'static,
-    ResBody::Data: From<Bytes> + Send,
-    ResBody::Error: Send,
+    ReqBody: RequestBody,
 {
-    type Response = Response<ResponseBody<ResBody>>;
+    type Response = Response<ResponseBody<I::ResponseBody>>;
     type Error = I::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, I::Error>> + Send>>;
 
