@@ -9,6 +9,7 @@ mod early_responses;
 mod faults;
 mod idle_close;
 mod refused_streams;
+mod response_limits;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
