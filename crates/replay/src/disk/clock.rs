@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -20,10 +20,10 @@ const TOLERANCE: i64 = 10_000;
 pub(super) struct Clock {
     /// The difference to the clock of the machine.
     offset: i64,
-    /// Milliseconds to add. Only tests set it.
+    /// Milliseconds to add to both clocks. Only tests set it.
     shift: Arc<AtomicU64>,
     /// The error of the system clock in milliseconds. Only tests set it.
-    wall_error: i64,
+    wall_error: Arc<AtomicI64>,
 }
 
 /// The readings of three clocks at one moment.
@@ -44,11 +44,11 @@ impl Clock {
 
     /// Creates a clock that is ahead by `shift` milliseconds.
     pub(super) fn shifted(shift: Arc<AtomicU64>) -> Self {
-        Self::with_wall_error(shift, 0)
+        Self::with_wall_error(shift, Arc::default())
     }
 
-    fn with_wall_error(shift: Arc<AtomicU64>, wall_error: i64) -> Self {
-        let wall = system_millis().saturating_add(wall_error);
+    pub(super) fn with_wall_error(shift: Arc<AtomicU64>, wall_error: Arc<AtomicI64>) -> Self {
+        let wall = system_millis().saturating_add(wall_error.load(Ordering::SeqCst));
         Self {
             offset: wall.saturating_sub(boot_millis()),
             shift,
@@ -78,27 +78,26 @@ impl Clock {
     }
 
     pub(super) fn now(&self) -> i64 {
-        self.at(boot_millis())
+        self.read().time
     }
 
     pub(super) fn read(&self) -> Reading {
-        let boot = boot_millis();
+        let shift = i64::try_from(self.shift.load(Ordering::SeqCst)).unwrap_or(i64::MAX);
+        let wall_error = self.wall_error.load(Ordering::SeqCst);
+        let boot = boot_millis().saturating_add(shift);
         Reading {
-            time: self.at(boot),
-            wall: system_millis().saturating_add(self.wall_error),
+            time: boot.saturating_add(self.offset),
+            wall: system_millis()
+                .saturating_add(shift)
+                .saturating_add(wall_error),
             boot,
         }
-    }
-
-    fn at(&self, boot: i64) -> i64 {
-        let shift = i64::try_from(self.shift.load(Ordering::SeqCst)).unwrap_or(i64::MAX);
-        boot.saturating_add(self.offset).saturating_add(shift)
     }
 
     /// Creates a clock whose system clock is wrong by `seconds`.
     #[cfg(test)]
     pub(super) fn with_wrong_system_clock(seconds: i64) -> Self {
-        Self::with_wall_error(Arc::default(), seconds * 1000)
+        Self::with_wall_error(Arc::default(), Arc::new(AtomicI64::new(seconds * 1000)))
     }
 }
 

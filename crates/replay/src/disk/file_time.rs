@@ -68,6 +68,15 @@ impl FileTime {
             recorded: reading.time,
         })
     }
+
+    /// Records `reading` after the system clock was set. From an older record, a process that opens
+    /// the file now could not tell how much time has passed.
+    pub(super) fn record_step(&mut self, database: &Connection, reading: Reading) {
+        // If it fails, the next batch writes the record.
+        if write(database, reading).is_ok() {
+            self.recorded = reading.time;
+        }
+    }
 }
 
 /// Writes `reading`, unless another process has written a later one.
