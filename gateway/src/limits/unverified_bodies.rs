@@ -2,7 +2,7 @@
 //!
 //! The budget counts the bytes that were received, not connections or declared lengths. A
 //! request that has to wait for more bytes costs [`STALLED_REQUEST_COST`] besides. When the
-//! budget is exceeded, the slowest bodies of the network that holds most are evicted, because an
+//! budget is exceeded, the slowest bodies of the networks that hold most are evicted, because an
 //! attack consists of many slow bodies. A signed delivery that arrives at once never waits: it
 //! counts only while it is checked, and is never evicted.
 
@@ -29,6 +29,14 @@ const STALLED_REQUEST_COST: usize = 16 * 1024;
 /// An eviction frees this fraction of the budget (one eighth). A smaller eviction would have
 /// to examine all bodies again for the next chunk.
 const EVICTION_DIVISOR: usize = 8;
+
+/// Networks that hold as many whole times this fraction of the budget are equal, and the slowest of
+/// their bodies give way first. With a larger share, few networks could keep out the deliveries of
+/// others: a body of 4 MiB that stops is for minutes faster than a body that is about to arrive.
+const SHARE_DIVISOR: usize = 1024;
+
+/// The least share in bytes. A sender of a few deliveries at a time holds less.
+const MIN_SHARE: usize = 4 * STALLED_REQUEST_COST;
 
 /// The budget, and the bodies that may be evicted.
 #[derive(Debug, Default)]
@@ -99,11 +107,13 @@ impl UnverifiedBodies {
         let counted = stalled
             .iter()
             .filter(|(_, body)| !body.is_evicted.load(Ordering::Relaxed));
-        let order = EvictionOrder::new(counted.map(|(id, body)| {
+        let counted = counted.map(|(id, body)| {
             let bytes = body.bytes.load(Ordering::Relaxed);
             let candidate = (Some(*id) != exempt).then_some(body);
             (body.network, (body.rate(), body.since), bytes, candidate)
-        }));
+        });
+        let share = (limit / SHARE_DIVISOR).max(MIN_SHARE);
+        let order = EvictionOrder::new(share, counted);
         for body in order {
             if self.total() <= target {
                 break;

@@ -229,6 +229,46 @@ async fn a_genuine_delivery_outlasts_the_bodies_of_a_flood_from_another_network(
     assert!(evicted_beside_a_flood(attacker, attacker).await > 10);
 }
 
+/// Sends a genuine body of `chunks` at each `interval` of milliseconds, beside a thousand networks
+/// that send 17 KiB on one connection each and stop. Returns how many genuine bodies were evicted.
+async fn evicted_beside_a_thousand_networks(interval: u64, chunks: Vec<(u64, usize)>) -> usize {
+    const LIMIT: usize = 32 << 20;
+    let bodies = Arc::new(UnverifiedBodies::default());
+    let send = |chunks, end, client: String| {
+        let (bodies, client) = (Arc::clone(&bodies), client.parse().unwrap());
+        async move { read_from(&bodies, LIMIT, chunks, end, Some(client)).await }
+    };
+    let mut genuine = JoinSet::new();
+    // The attacker fills the budget three times, and each network returns after its eviction.
+    for at in 0..15_000 {
+        if at % 5 == 0 {
+            let attacker = format!("2001:db8:0:{:x}::1", at / 5 % 1000);
+            tokio::spawn(send(vec![(1, 17 << 10)], End::NeverArrives, attacker));
+        }
+        if at % interval == 0 {
+            genuine.spawn(send(chunks.clone(), End::Arrives, "203.0.113.9".to_owned()));
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    let read = genuine.join_all().await;
+    read.iter().filter(|read| read.is_err()).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn genuine_deliveries_outlast_a_flood_from_a_thousand_networks_that_hold_less() {
+    // Three bodies of 16 KiB wait at each moment.
+    let waiting = vec![(100, 500)];
+    assert_eq!(
+        evicted_beside_a_thousand_networks(34, waiting.clone()).await,
+        0
+    );
+    // One body holds up to 46 KiB.
+    let steady = vec![(100, 1000); 30];
+    assert_eq!(evicted_beside_a_thousand_networks(3500, steady).await, 0);
+    // The control: a hundred bodies wait, so their network holds far more than the others.
+    assert!(evicted_beside_a_thousand_networks(1, waiting).await > 10);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_is_refused_if_no_other_body_can_be_evicted() {
     let bodies = UnverifiedBodies::default();
