@@ -24,21 +24,25 @@ from systems import BIN, SECRET, Process, System, Workspace, free_port, start_up
 TOKEN = "a-token-of-the-benchmark"
 FEW, MANY = 500, 2500
 EXIT_TIMEOUT = 120
-# The variants: the table [inspector], and whether a page is open.
-TABLE = '[inspector]\ntoken = "env:TOKEN"\n'
-VARIANTS = {"off": ("", False), "on": (TABLE, False), "on, page open": (TABLE, True)}
+# The variants: a table, a key of the source, and whether the page of the inspector is open.
+INSPECTOR = '[inspector]\ntoken = "env:TOKEN"\n'
+QUEUE = '[queue]\nstore = "disk"\npath = "{folder}"\n'
+VARIANTS = {"off": ("", "", False), "on": (INSPECTOR, "", False),
+            "on, page open": (INSPECTOR, "", True),
+            "on_failure": (QUEUE, 'queue = "on_failure"\n', False)}
 
 
 def run(workspace, upstream, gateway, variant, count, profile):
     """Returns the instructions of a gateway that forwards `count` deliveries."""
-    table, page = VARIANTS[variant]
+    table, key, page = VARIANTS[variant]
     port, admin = free_port(), free_port()
+    table = table.format(folder=workspace.dir / f"queue-{port}")
     config = workspace.write(f"instructions-{port}.toml", (
         f'[server]\naccess_log = "off"\nlisten = ["127.0.0.1:{port}"]\n'
         f'admin = "127.0.0.1:{admin}"\n[replay]\nboot_fence = false\n{table}'
         f'[upstreams.app]\nservers = ["127.0.0.1:{upstream}"]\n'
         f'[[sources]]\nname = "hooks"\nupstream = "app"\npath = "/hooks"\n'
-        f'provider = "standard-webhooks"\nsecrets = ["env:SECRET"]\n'))
+        f'provider = "standard-webhooks"\nsecrets = ["env:SECRET"]\n{key}'))
     command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}", str(gateway),
                "run", "--config", str(config)]
     log = workspace.dir / f"{port}.log"
