@@ -88,7 +88,8 @@ async fn an_upstream_certificate_is_verified_before_anything_is_sent() {
     ] {
         for protocol in ["http1", "h2"] {
             let gateway = gateway(&format!(
-                "servers = [\"{server}\"]\nprotocol = \"{protocol}\"\ntls = {{ {tls} }}"
+                "servers = [\"{server}\"]\nprotocol = \"{protocol}\"\ntls = {{ {tls} }}\n\
+                 timeout = \"25s\"\nconnect_timeout = \"25s\""
             ))
             .start();
             let status = deliver_own(&gateway, "evt_1").await;
