@@ -57,22 +57,13 @@ pub fn spawn_writer<W: BatchWriter>(
             match received {
                 Ok(0) => return,
                 Ok(_) => {
-                    let n = batch.len();
-                    let t0 = Instant::now();
                     writer.write(&mut batch);
-                    if t0.elapsed() > Duration::from_millis(12) {
-                        eprintln!("write {n} {:.1?}", t0.elapsed());
-                    }
                     checkpointer.finish_copy(writer.database());
                 }
                 Err(_elapsed) => {}
             }
             if last_tick.elapsed() >= W::TICK_INTERVAL {
-                let t0 = Instant::now();
                 writer.tick();
-                if t0.elapsed() > Duration::from_millis(4) {
-                    eprintln!("tick {:.1?}", t0.elapsed());
-                }
                 last_tick = Instant::now();
             }
         }

@@ -190,12 +190,14 @@ impl Checkpointer {
     /// whole log was copied, or `None` if nothing was due.
     fn copy_log(&self, is_due: bool) -> rusqlite::Result<Option<bool>> {
         let checkpoint = |mode| checkpoint_log(&self.database, mode);
-        let unfinished = checkpoint("NOOP")?.unfinished_size();
-        if !is_due && unfinished <= self.max_log_size {
+        let before = checkpoint("NOOP")?;
+        // The next writer starts a log that was copied from its beginning.
+        let is_large = before.copied < before.in_log && before.size() > self.max_log_size;
+        if !is_due && !is_large {
             return Ok(None);
         }
         let mut log = checkpoint("PASSIVE")?;
-        if unfinished > self.max_log_size {
+        if is_large {
             self.sync_file();
             for _ in 0..MAX_CATCH_UP {
                 let before = log.copied;
@@ -205,10 +207,10 @@ impl Checkpointer {
                     break;
                 }
             }
-            self.is_almost_copied.store(true, Ordering::Relaxed);
-        }
-        if unfinished > 2 * self.max_log_size {
-            log = checkpoint("RESTART")?;
+            match log.size() > 2 * self.max_log_size {
+                true => log = checkpoint("RESTART")?,
+                false => self.is_almost_copied.store(true, Ordering::Relaxed),
+            }
         }
         Ok(Some(log.is_copied()))
     }
@@ -275,13 +277,9 @@ impl LogReport {
         !self.is_busy && self.copied == self.in_log
     }
 
-    /// Returns the size of the log in bytes, or 0 if the whole log was copied: the next writer then
-    /// starts it from its beginning.
-    fn unfinished_size(self) -> u64 {
-        match self.copied < self.in_log {
-            true => self.in_log * FRAME_SIZE,
-            false => 0,
-        }
+    /// Returns the size of the log in bytes.
+    fn size(self) -> u64 {
+        self.in_log * FRAME_SIZE
     }
 }
 
