@@ -37,15 +37,16 @@ impl Database {
         Ok(Self(Arc::new(Mutex::new(connection))))
     }
 
-    /// Returns the secret of `tenant`, if the tenant exists.
-    async fn secret(&self, tenant: &str) -> Result<Option<String>, BoxError> {
+    /// Returns the name and the secret of `tenant`, if the tenant exists.
+    async fn tenant(&self, tenant: &str) -> Result<Option<(String, String)>, BoxError> {
         let (database, tenant) = (self.clone(), tenant.to_owned());
         // SQLite blocks the thread. A driver that is async needs no thread of its own.
         let query = tokio::task::spawn_blocking(move || {
             let connection = database.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let select = "SELECT secret FROM tenants WHERE name = ?1";
-            let secret = connection.query_row(select, [tenant], |row| row.get(0));
-            secret.optional()
+            let select = "SELECT name, secret FROM tenants WHERE name = ?1";
+            let found =
+                connection.query_row(select, [tenant], |row| Ok((row.get(0)?, row.get(1)?)));
+            found.optional()
         });
         Ok(query.await??)
     }
@@ -53,12 +54,13 @@ impl Database {
 
 /// Looks up the source of a tenant. An error makes the sender try again later.
 async fn look_up(database: &Database, tenant: &str) -> Result<Option<Source>, BoxError> {
-    let Some(secret) = database.secret(tenant).await? else {
+    let Some((name, secret)) = database.tenant(tenant).await? else {
         return Ok(None);
     };
     let source = Source::of_provider("beatapi", Secret::new(secret)?)?;
-    // The tenant is a part of the replay key: two tenants may have events with equal ids.
-    Ok(Some(source.tenant(tenant).build()))
+    // The tenant is a part of the replay key: two tenants may have events with equal ids. The name
+    // comes from the database, so that no other spelling of it accepts an event again.
+    Ok(Some(source.tenant(name).build()))
 }
 
 /// Returns the tenant that a request is for: the last part of `/hooks/{tenant}`.

@@ -1,13 +1,15 @@
 //! [`CachedSources`]: a resolver that looks sources up elsewhere and keeps the results.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hookgate_core::internal::ErrorChain;
 use hookgate_gate::Source;
 use http::request;
 use moka::sync::Cache;
-use tokio::sync::OnceCell;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::resolve::{BoxError, Resolve};
@@ -20,9 +22,10 @@ use crate::resolve::{BoxError, Resolve};
 ///
 /// * A result is kept for [`ttl`](Self::ttl), and the absence of a source for
 ///   [`absent_ttl`](Self::absent_ttl).
-/// * All requests of one tenant wait for one lookup. An error is not kept: the request gets 503, and
-///   the next one looks up again.
+/// * All requests of one tenant wait for one lookup, which also goes on after they disconnect. An
+///   error is not kept: the requests get 503, and the next one looks up again.
 /// * A lookup that takes longer than [`deadline`](Self::deadline) fails.
+/// * At most 64 lookups run at a time. Half of them are kept for tenants that have had a source.
 ///
 /// ```
 /// use std::{collections::HashMap, sync::Mutex};
@@ -34,6 +37,7 @@ use crate::resolve::{BoxError, Resolve};
 /// type Database = Mutex<HashMap<String, String>>;
 ///
 /// async fn lookup(database: &Database, tenant: &str) -> Result<Option<Source>, BoxError> {
+///     // A map compares names byte for byte. See "Security" for databases that do not.
 ///     let Some(secret) = database.lock().unwrap().get(tenant).cloned() else {
 ///         return Ok(None);
 ///     };
@@ -65,18 +69,19 @@ use crate::resolve::{BoxError, Resolve};
 ///
 /// # Security
 ///
-/// The name of the tenant comes from the sender. The source decides which secrets count, so the
-/// lookup must find a source by nothing but this name. A removed secret counts until the result has
-/// expired.
-///
-/// Anyone can invent names, and each causes one lookup for [`absent_ttl`](Self::absent_ttl). At most
-/// [`max_entries`](Self::max_entries) results are kept; the least used ones go first.
+/// * The name of the tenant comes from the sender. The source decides which secrets count, so the
+///   lookup must find a source by nothing but this name.
+/// * The tenant is a part of the replay key, and no signature covers it. So one secret must have one
+///   name. A database that ignores case finds `acme` also as `ACME`, and a replay of a delivery
+///   would pass once for each spelling: give the source the name that the database holds, as
+///   `examples/src/tenants.rs` does. Two tenants must not have the same secret.
+/// * A removed secret counts until the result has expired.
+/// * Anyone can invent names, and each causes one lookup for [`absent_ttl`](Self::absent_ttl).
+///   Invented names push out no source. A name of more than 256 bytes has no source.
 pub struct CachedSources<S, T, L> {
-    state: S,
     tenant: T,
-    lookup: L,
     limits: Limits,
-    slots: Cache<String, Arc<Slot>>,
+    lookups: Arc<Lookups<S, L>>,
 }
 
 /// The settings of the cache.
@@ -87,10 +92,49 @@ struct Limits {
     deadline: Duration,
 }
 
-/// The result of a lookup, or the place where requests wait for it.
-struct Slot {
-    result: OnceCell<(Option<Arc<Source>>, Instant)>,
+/// The results of lookups, and the lookups in progress.
+struct Lookups<S, L> {
+    state: S,
+    lookup: L,
+    results: Results,
+    /// The lookups in progress, by tenant. A result is kept before its lookup is removed from here.
+    in_progress: Mutex<HashMap<Box<str>, watch::Receiver<Option<Outcome>>>>,
+    permits: Semaphore,
+    /// A lookup of a tenant that has had no source needs one of these, too.
+    unknown_permits: Semaphore,
 }
+
+#[derive(Clone)]
+struct Results {
+    /// The sources with the time until which each counts. An expired one marks a known tenant.
+    present: Cache<Box<str>, (Arc<Source>, Instant)>,
+    /// The names without a source.
+    absent: Cache<Box<str>, Instant>,
+}
+
+/// The result of a lookup, or the text of its error.
+type Outcome = Result<Option<Arc<Source>>, Arc<str>>;
+
+const DEFAULT_MAX_ENTRIES: u64 = 10_000;
+const DEFAULT_LIMITS: Limits = Limits {
+    ttl: Duration::from_secs(60),
+    absent_ttl: Duration::from_secs(10),
+    deadline: Duration::from_secs(5),
+};
+
+/// A source that counted for a shorter time could have expired before its delivery is checked.
+const MIN_TTL: Duration = Duration::from_secs(1);
+
+/// A time that fits into an [`Instant`], and is longer than any program runs.
+const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+const MAX_NAME_LEN: usize = 256;
+const MAX_LOOKUPS: usize = 64;
+const MAX_UNKNOWN_LOOKUPS: usize = MAX_LOOKUPS / 2;
+
+/// The number of lookups in progress, with those that wait for a permit, from which no tenant
+/// without a source is looked up.
+const MAX_WAITING: usize = 1024;
 
 /// Looks up a source in a state of type `S`. Every async function `(&S, &str)` does so that returns
 /// `Result<Option<Source>, BoxError>`, and so does an async closure that captures nothing.
@@ -113,78 +157,179 @@ where
     T: Fn(&request::Parts) -> Option<String> + Send + Sync + 'static,
     L: for<'a> LookUpSource<'a, S> + Send + Sync + 'static,
 {
-    /// The default of [`ttl`](Self::ttl): 60 s.
-    pub const DEFAULT_TTL: Duration = Duration::from_secs(60);
-    /// The default of [`absent_ttl`](Self::absent_ttl): 10 s.
-    pub const DEFAULT_ABSENT_TTL: Duration = Duration::from_secs(10);
-    /// The default of [`deadline`](Self::deadline): 5 s.
-    pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
-    /// The default of [`max_entries`](Self::max_entries): 10 000.
-    pub const DEFAULT_MAX_ENTRIES: u64 = 10_000;
-
     /// Creates a resolver without results. A request for which `tenant` returns `None` gets 404.
     pub fn new(state: S, tenant: T, lookup: L) -> Self {
         Self {
-            state,
             tenant,
-            lookup,
-            limits: Limits {
-                ttl: Self::DEFAULT_TTL,
-                absent_ttl: Self::DEFAULT_ABSENT_TTL,
-                deadline: Self::DEFAULT_DEADLINE,
-            },
-            slots: Cache::new(Self::DEFAULT_MAX_ENTRIES),
+            limits: DEFAULT_LIMITS,
+            lookups: Arc::new(Lookups {
+                state,
+                lookup,
+                results: Results::new(DEFAULT_MAX_ENTRIES),
+                in_progress: Mutex::default(),
+                permits: Semaphore::new(MAX_LOOKUPS),
+                unknown_permits: Semaphore::new(MAX_UNKNOWN_LOOKUPS),
+            }),
         }
     }
 
-    /// Sets how long a source is kept. A removed secret counts for as long.
+    /// Sets how long a source is kept: 60 s by default, and at least 1 s. A removed secret counts for
+    /// as long.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.limits.ttl = ttl;
+        self.limits.ttl = ttl.clamp(MIN_TTL, MAX_TTL);
         self
     }
 
-    /// Sets how long the absence of a source is kept. A new tenant waits for as long if it was
-    /// called too early.
+    /// Sets how long the absence of a source is kept: 10 s by default. A new tenant waits for as
+    /// long if it was called too early.
     #[must_use]
     pub fn absent_ttl(mut self, ttl: Duration) -> Self {
-        self.limits.absent_ttl = ttl;
+        self.limits.absent_ttl = ttl.min(MAX_TTL);
         self
     }
 
-    /// Sets how long a request waits for its lookup.
+    /// Sets how long a request waits for its lookup: 5 s by default.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.limits.deadline = deadline;
         self
     }
 
-    /// Sets how many results are kept. Call this before the first request.
+    /// Sets how many sources, and how many absences, are kept: 10 000 by default, and at least 1. The
+    /// least used ones go first.
     #[must_use]
     pub fn max_entries(mut self, max_entries: u64) -> Self {
-        self.slots = Cache::new(max_entries);
+        // Nothing shares the lookups before the first request.
+        if let Some(lookups) = Arc::get_mut(&mut self.lookups) {
+            lookups.results = Results::new(max_entries.max(1));
+        }
         self
-    }
-
-    /// Returns the slot of `tenant`, or a new one if its result has expired.
-    fn slot(&self, tenant: &str) -> Arc<Slot> {
-        let now = Instant::now();
-        let entry = self.slots.entry_by_ref(tenant);
-        let slot = entry.or_insert_with_if(
-            || {
-                Arc::new(Slot {
-                    result: OnceCell::new(),
-                })
-            },
-            |slot| slot.has_expired(now),
-        );
-        slot.into_value()
     }
 }
 
-impl Slot {
-    fn has_expired(&self, now: Instant) -> bool {
-        self.result.get().is_some_and(|(_, until)| *until <= now)
+impl Results {
+    fn new(max_entries: u64) -> Self {
+        Self {
+            present: Cache::new(max_entries),
+            absent: Cache::new(max_entries),
+        }
+    }
+
+    /// Returns the result for `tenant` that has not expired.
+    fn get(&self, tenant: &str) -> Option<Option<Arc<Source>>> {
+        let now = Instant::now();
+        match self.present.get(tenant) {
+            Some((source, until)) => (now < until).then_some(Some(source)),
+            None => {
+                let until = self.absent.get(tenant)?;
+                (now < until).then_some(None)
+            }
+        }
+    }
+
+    fn insert(&self, tenant: &str, source: Option<Arc<Source>>, limits: Limits) {
+        let now = Instant::now();
+        match source {
+            Some(source) => self
+                .present
+                .insert(tenant.into(), (source, now + limits.ttl)),
+            None => {
+                self.present.invalidate(tenant);
+                self.absent.insert(tenant.into(), now + limits.absent_ttl);
+            }
+        }
+    }
+}
+
+impl<S, L> Lookups<S, L>
+where
+    S: Send + Sync + 'static,
+    L: for<'a> LookUpSource<'a, S> + Send + Sync + 'static,
+{
+    /// Returns the result of the lookup of `tenant`. Starts it unless it is kept or in progress.
+    async fn find(self: &Arc<Self>, tenant: &str, limits: Limits) -> Outcome {
+        let mut outcome = {
+            let mut in_progress = self
+                .in_progress
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some(result) = self.results.get(tenant) {
+                return Ok(result);
+            }
+            match in_progress.get(tenant) {
+                Some(outcome) => outcome.clone(),
+                None => {
+                    let is_known = self.results.present.contains_key(tenant);
+                    if !is_known && in_progress.len() >= MAX_WAITING {
+                        return Err("too many lookups of unknown tenants are in progress".into());
+                    }
+                    let (sender, outcome) = watch::channel(None);
+                    in_progress.insert(tenant.into(), outcome.clone());
+                    let guard = InProgress {
+                        lookups: Arc::clone(self),
+                        tenant: tenant.into(),
+                    };
+                    tokio::spawn(async move {
+                        let result = guard.look_up(is_known, limits).await;
+                        sender.send_replace(Some(result));
+                    });
+                    outcome
+                }
+            }
+        };
+        let finished = outcome.wait_for(Option::is_some).await;
+        let finished = finished.ok().and_then(|outcome| outcome.clone());
+        finished.unwrap_or_else(|| Err("the lookup of the source panicked".into()))
+    }
+}
+
+/// A lookup in progress. Its end removes it from the list.
+struct InProgress<S, L> {
+    lookups: Arc<Lookups<S, L>>,
+    tenant: Box<str>,
+}
+
+impl<S, L> InProgress<S, L>
+where
+    S: Send + Sync + 'static,
+    L: for<'a> LookUpSource<'a, S> + Send + Sync + 'static,
+{
+    /// Looks up the source, and keeps the result.
+    async fn look_up(&self, is_known: bool, limits: Limits) -> Outcome {
+        let Lookups {
+            state,
+            lookup,
+            permits,
+            unknown_permits,
+            ..
+        } = &*self.lookups;
+        let found = async {
+            // The semaphores are never closed.
+            let _unknown = match is_known {
+                true => None,
+                false => unknown_permits.acquire().await.ok(),
+            };
+            let _permit = permits.acquire().await.ok();
+            lookup(state, &self.tenant).await
+        };
+        let found = timeout(limits.deadline, found).await.map_err(|_elapsed| {
+            let deadline = limits.deadline;
+            format!("the lookup of the source did not end within {deadline:?}")
+        })?;
+        let source = found.map_err(|error| ErrorChain(&*error).to_string())?;
+        let source = source.map(Arc::new);
+        let results = &self.lookups.results;
+        results.insert(&self.tenant, source.clone(), limits);
+        Ok(source)
+    }
+}
+
+impl<S, L> Drop for InProgress<S, L> {
+    fn drop(&mut self) {
+        let in_progress = self.lookups.in_progress.lock();
+        let mut in_progress = in_progress.unwrap_or_else(PoisonError::into_inner);
+        in_progress.remove(&self.tenant);
     }
 }
 
@@ -195,48 +340,32 @@ where
     L: for<'a> LookUpSource<'a, S> + Send + Sync + 'static,
 {
     async fn resolve(&self, head: &request::Parts) -> Result<Option<Arc<Source>>, BoxError> {
-        let Some(tenant) = (self.tenant)(head) else {
+        let tenant = (self.tenant)(head).filter(|tenant| tenant.len() <= MAX_NAME_LEN);
+        let Some(tenant) = tenant else {
             return Ok(None);
         };
-        let slot = self.slot(&tenant);
-        if let Some((source, _)) = slot.result.get() {
-            return Ok(source.clone());
+        if let Some(result) = self.lookups.results.get(&tenant) {
+            return Ok(result);
         }
-        let limits = self.limits;
-        let lookup = async || {
-            let source = (self.lookup)(&self.state, &tenant).await?;
-            let ttl = match source {
-                Some(_) => limits.ttl,
-                None => limits.absent_ttl,
-            };
-            Ok::<_, BoxError>((source.map(Arc::new), Instant::now() + ttl))
-        };
-        match timeout(limits.deadline, slot.result.get_or_try_init(lookup)).await {
-            Ok(result) => result.map(|(source, _)| source.clone()),
-            Err(_elapsed) => Err(format!(
-                "the lookup of the source did not end within {:?}",
-                limits.deadline
-            )
-            .into()),
-        }
+        let found = self.lookups.find(&tenant, self.limits).await;
+        found.map_err(|error| error.to_string().into())
     }
 
     /// Whether the result that has `source` is kept and has not expired.
     fn is_current(&self, head: &request::Parts, source: &Arc<Source>) -> bool {
-        let slot = (self.tenant)(head).and_then(|tenant| self.slots.get(&tenant));
-        let result = slot.as_ref().and_then(|slot| slot.result.get());
-        result.is_some_and(|(kept, until)| {
-            let is_same = kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, source));
-            is_same && Instant::now() < *until
-        })
+        let tenant = (self.tenant)(head);
+        let kept = tenant.and_then(|tenant| self.lookups.results.get(&tenant).flatten());
+        kept.is_some_and(|kept| Arc::ptr_eq(&kept, source))
     }
 }
 
 impl<S, T, L> fmt::Debug for CachedSources<S, T, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Results { present, absent } = &self.lookups.results;
         f.debug_struct("CachedSources")
             .field("limits", &self.limits)
-            .field("entries", &self.slots.entry_count())
+            .field("present", &present.entry_count())
+            .field("absent", &absent.entry_count())
             .finish_non_exhaustive()
     }
 }

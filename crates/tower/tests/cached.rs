@@ -14,7 +14,7 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{Request, StatusCode};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, timeout};
 use tower_hookgate::{BoxError, CachedSources, Resolve, Source};
 
 use self::support::{SECRET, source_with};
@@ -153,19 +153,101 @@ async fn a_failed_lookup_is_repeated_and_a_hanging_one_ends() {
     assert!(sources.resolve(&slow).await.unwrap().is_some());
 }
 
+/// The first request disconnects, and the others get the result of its lookup.
 #[tokio::test]
-async fn an_invented_tenant_takes_no_space_for_long() {
-    let database = database(&[]);
+async fn a_lookup_survives_the_request_that_started_it() {
+    let database = database(&[("acme", Answer::Waits)]);
+    let sources = CachedSources::new(Arc::clone(&database), tenant, look_up);
+    let sources = Arc::new(sources.deadline(Duration::from_secs(600)));
+    let resolve = |sources: &Arc<_>| {
+        let sources: Arc<CachedSources<_, _, _>> = Arc::clone(sources);
+        tokio::spawn(async move { sources.resolve(&head("/hooks/acme")).await.unwrap() })
+    };
+    let first = resolve(&sources);
+    while count(&database) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let second = resolve(&sources);
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    database.permits.as_ref().unwrap().add_permits(1);
+    assert!(second.await.unwrap().is_some());
+    assert_eq!(count(&database), 1);
+}
+
+#[tokio::test]
+async fn an_invented_tenant_takes_little_space_and_pushes_out_no_source() {
+    let database = database(&[("acme", Answer::Source)]);
     let sources = CachedSources::new(Arc::clone(&database), tenant, look_up).max_entries(10);
+    let acme = head("/hooks/acme");
+    let source = sources.resolve(&acme).await.unwrap().unwrap();
     for number in 0..1000 {
         let head = head(&format!("/hooks/{number}"));
         assert!(sources.resolve(&head).await.unwrap().is_none());
     }
-    assert_eq!(count(&database), 1000);
+    assert!(sources.is_current(&acme, &source));
+    assert_eq!(count(&database), 1001);
     let text = format!("{sources:?}");
-    let entries = text.split("entries: ").nth(1).unwrap();
-    let entries: u64 = entries.split(',').next().unwrap().parse().unwrap();
-    assert!(entries <= 10, "{text}");
+    let absent = text.split("absent: ").nth(1).unwrap();
+    let absent: u64 = absent.split(',').next().unwrap().parse().unwrap();
+    assert!(absent <= 10, "{text}");
+    // No lookup for a name that is longer than any name of a tenant.
+    let long = head(&format!("/hooks/{}", "x".repeat(257)));
+    assert!(sources.resolve(&long).await.unwrap().is_none());
+    assert_eq!(count(&database), 1001);
+}
+
+/// Lookups of invented names hang, and a known tenant whose result has expired is looked up.
+#[tokio::test(start_paused = true)]
+async fn invented_names_do_not_delay_a_known_tenant() {
+    let tenants: Vec<_> = (0..100)
+        .map(|number| &*format!("invented-{number}").leak())
+        .map(|name| (name, Answer::Hangs))
+        .chain([("acme", Answer::Source)])
+        .collect();
+    let database = database(&tenants);
+    let sources = CachedSources::new(Arc::clone(&database), tenant, look_up);
+    let sources = Arc::new(sources.deadline(Duration::from_secs(600)));
+    let acme = head("/hooks/acme");
+    sources.resolve(&acme).await.unwrap().unwrap();
+    advance(Duration::from_secs(60)).await;
+    for number in 0..100 {
+        let name = format!("invented-{number}");
+        let sources = Arc::clone(&sources);
+        tokio::spawn(async move { sources.resolve(&head(&format!("/hooks/{name}"))).await });
+    }
+    while count(&database) < 33 {
+        tokio::task::yield_now().await;
+    }
+    let start = Instant::now();
+    sources.resolve(&acme).await.unwrap().unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    // The control: a tenant that is not known waits for a free place.
+    let other = head("/hooks/other");
+    let waits = timeout(Duration::from_secs(1), sources.resolve(&other)).await;
+    assert!(waits.is_err());
+    assert_eq!(count(&database), 34);
+}
+
+#[tokio::test]
+async fn extreme_settings_are_usable() {
+    for ttl in [Duration::ZERO, Duration::MAX] {
+        let database = database(&[("acme", Answer::Source)]);
+        let sources = CachedSources::new(Arc::clone(&database), tenant, look_up)
+            .ttl(ttl)
+            .absent_ttl(ttl)
+            .max_entries(0);
+        let acme = head("/hooks/acme");
+        let source = sources.resolve(&acme).await.unwrap().unwrap();
+        assert!(sources.is_current(&acme, &source), "{ttl:?}");
+        assert!(
+            sources
+                .resolve(&head("/hooks/other"))
+                .await
+                .unwrap()
+                .is_none()
+        );
+    }
 }
 
 /// An async closure and an async function may borrow the head across an await.
