@@ -29,7 +29,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv portable features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-queue-engines queue-proof desync desync-origins bench-smoke instructions fuzz build-tools browser redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv portable features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-queue-engines queue-proof desync desync-origins bench-smoke instructions fuzz build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -132,10 +132,13 @@ msrv: build-tools ## Check that the oldest supported Rust builds the layer
 	CARGO_TARGET_DIR=target/msrv $(CARGO) +$(MSRV) check --locked --package tower-hookgate --features axum,fetch,metrics,redis,test-util
 
 # `false` in place of the C compiler fails every build script that calls it.
-portable: build-tools ## Check that hookgate-core needs no C compiler, and verify the vectors as WebAssembly
+portable: build-tools node ## Check that core and layer need no C compiler, and verify the vectors as WebAssembly
 	rustup target add $(PORTABLE_TARGETS)
 	CC=false $(CARGO) check --locked --package hookgate-core --target-dir target/portable \
 	  $(addprefix --target ,$(PORTABLE_TARGETS))
+	CC=false $(CARGO) check --locked --package tower-hookgate --features axum --target-dir target/portable \
+	  --target x86_64-unknown-linux-musl
+	$(CARGO) fmt --check --manifest-path tests/portable/Cargo.toml
 	CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings $$PWD/tests/portable/run.mjs" $(CARGO) run --locked \
 	  --manifest-path tests/portable/Cargo.toml --target-dir target/portable --target wasm32-wasip1
 	$(CARGO) run --locked --manifest-path tests/portable/Cargo.toml --target-dir target/portable \
@@ -281,12 +284,14 @@ page-tools:
 	  || npm ci --prefix tests/page
 
 # The browser and a font for the tests of the page. The tests need Node.js 20 or later.
-browser:
+browser: node
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \
 	  || $(call install,chromium fonts-dejavu-core)
+
+node:
 	@command -v npm >/dev/null || $(call install,nodejs npm)
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' \
-	  || { echo "the tests of the page need Node.js 20 or later; found $$(node --version)" >&2; exit 1; }
+	  || { echo "these tests need Node.js 20 or later; found $$(node --version)" >&2; exit 1; }
 
 # The proxies of docs/proxies.md, and the app behind them. Debian's packages are extracted, and not
 # installed: they would start servers on port 80. Envoy and the app come from PyPI.

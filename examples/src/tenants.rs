@@ -59,7 +59,7 @@ async fn look_up(database: &Database, tenant: &str) -> Result<Option<Source>, Bo
     };
     let source = Source::of_provider("beatapi", Secret::new(secret)?)?;
     // The tenant is a part of the replay key: two tenants may have events with equal ids. The name
-    // comes from the database, so that no other spelling of it accepts an event again.
+    // comes from the database, so that an event is accepted under one spelling only.
     Ok(Some(source.tenant(name).build()))
 }
 

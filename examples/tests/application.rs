@@ -1,11 +1,6 @@
 //! How to test a receiver. Copy this file to the folder `tests` of your program, and replace
-//! [`app`] and [`record`] by your own functions. It needs these packages:
-//!
-//! ```toml
-//! [dev-dependencies]
-//! tower = { version = "0.5", features = ["util"] }
-//! tower-hookgate = { version = "0.1", features = ["axum", "test-util"] }
-//! ```
+//! [`app`] and [`record`] by your own functions. It needs axum, tokio, and tower with the feature
+//! `util`. Enable the feature `test-util` of `tower-hookgate` in `[dev-dependencies]`.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

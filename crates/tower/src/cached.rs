@@ -132,8 +132,7 @@ const MAX_NAME_LEN: usize = 256;
 const MAX_LOOKUPS: usize = 64;
 const MAX_UNKNOWN_LOOKUPS: usize = MAX_LOOKUPS / 2;
 
-/// The number of lookups in progress, with those that wait for a permit, from which no tenant
-/// without a source is looked up.
+/// If this number of lookups runs or waits, a tenant without a source is not looked up.
 const MAX_WAITING: usize = 1024;
 
 /// Looks up a source in a state of type `S`. Every async function `(&S, &str)` does so that returns

@@ -11,7 +11,7 @@ use crate::clock::{Clock, SystemClock};
 /// A clock that only the test sets. Clones show the same time.
 ///
 /// The clock decides whether a delivery is inside its window. Leases and retentions of a store
-/// use the store's own clock.
+/// use the store's own clock. A boot fence goes by this clock, too.
 #[derive(Clone, Debug)]
 pub struct TestClock(Arc<AtomicI64>);
 

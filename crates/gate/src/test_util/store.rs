@@ -11,7 +11,7 @@ use hookgate_replay::{
 /// A store in memory that forgets its events on demand, so that tests can share one receiver.
 /// Clones share the events.
 ///
-/// A delivery in flight cannot be settled any more after the store has forgotten its event.
+/// Call [`forget_all`](Self::forget_all) between two tests, while no delivery is in flight.
 #[derive(Clone, Debug, Default)]
 pub struct TestStore(Arc<Mutex<MemoryStore>>);
 
