@@ -103,7 +103,7 @@ pub(crate) fn trim_line_end(text: &mut Vec<u8>) {
 }
 
 /// An item of the array `secrets` of a source. Its secret has not been read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct ConfiguredKey {
     /// The path of the item in the configuration.
     path: String,
@@ -113,6 +113,16 @@ pub(crate) struct ConfiguredKey {
     id: Option<String>,
     not_before: Option<UnixTime>,
     not_after: Option<UnixTime>,
+}
+
+/// The paths do not count: they have the position of the source, which another source can change.
+impl PartialEq for ConfiguredKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.reference == other.reference
+            && self.id == other.id
+            && self.not_before == other.not_before
+            && self.not_after == other.not_after
+    }
 }
 
 impl ConfiguredKey {
@@ -297,5 +307,27 @@ impl FromValue for Timestamp {
         };
         time.map(|time| Self(UnixTime::from_secs(time.unix_timestamp())))
             .ok_or_else(|| format!("expected {}", Self::EXPECTED))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_the_same_at_another_position_in_the_configuration() {
+        let key = |path: &str, from: &str, id: &str| ConfiguredKey {
+            path: path.to_owned(),
+            reference_path: format!("{path}.from"),
+            reference: SecretRef::File(from.to_owned()),
+            id: Some(id.to_owned()),
+            not_before: None,
+            not_after: None,
+        };
+        let first = key("sources[0].secrets[0]", "/t/{tenant}", "old");
+        assert_eq!(first, key("sources[1].secrets[0]", "/t/{tenant}", "old"));
+        // The controls.
+        assert_ne!(first, key("sources[0].secrets[0]", "/u/{tenant}", "old"));
+        assert_ne!(first, key("sources[0].secrets[0]", "/t/{tenant}", "new"));
     }
 }

@@ -160,6 +160,18 @@ impl TenantDirectory {
         !name.contains('/') && found.is_some_and(|found| FileVersion::of(&found) == version)
     }
 
+    /// Returns whether the creation of the missing file `name` is a change in the directory: it is
+    /// in no directory below, and no link to a missing file.
+    pub(super) fn is_absent(&self, name: &str) -> bool {
+        let Ok(directory) = self.directory(Wait::Allowed) else {
+            return false;
+        };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH;
+        let found = openat2(directory.as_fd(), name, flags, Mode::empty(), resolve);
+        !name.contains('/') && matches!(found, Err(Errno::NOENT))
+    }
+
     /// Opens the file `name` beneath the directory.
     fn find(&self, name: &str, flags: OFlags, wait: Wait) -> Result<Option<File>, FileError> {
         let directory = self.directory(wait);
@@ -279,6 +291,11 @@ mod tests {
         for name in ["pipe", "..2026"] {
             let refused = directory.read(name).map(drop);
             assert!(matches!(refused, Err(FileError::NotAFile)), "{name}");
+        }
+        symlink("missing", path.join("dangling")).unwrap();
+        assert!(directory.is_absent("missing"));
+        for name in ["acme", "dangling", "next/acme"] {
+            assert!(!directory.is_absent(name), "{name}");
         }
         let refused = directory.read("large").map(drop);
         assert!(matches!(refused, Err(FileError::TooLarge)));

@@ -16,6 +16,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{FsWord, Timespec};
 use rustix::io::{Errno, read};
 
+use super::CHECK_INTERVAL;
 use super::directory::{DirectoryIdentity, TenantDirectory};
 use super::state::millis;
 
@@ -39,7 +40,7 @@ const LOCAL_FILE_SYSTEMS: [FsWord; 7] = [
 /// The result of the last look. Times are milliseconds of [`millis`].
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// The last change.
+    /// The last moment at which a check may have missed a change.
     changed: AtomicU64,
     /// Until when the absence of changes counts.
     trusted_until: AtomicU64,
@@ -81,10 +82,10 @@ impl Watcher {
         if !is_unchanged {
             // The directory of an event may be gone, so all are watched anew.
             self.watched = found.and_then(|found| Watched::start(directories, found));
-            // Deliveries check their files once again.
-            watch
-                .changed
-                .store(millis(Instant::now()), Ordering::Release);
+            // Deliveries check their files once again. Until the interval ends, a check may go
+            // through a directory that was opened before the change.
+            let changed = millis(Instant::now() + CHECK_INTERVAL);
+            watch.changed.store(changed, Ordering::Release);
         }
         let until = self.watched.as_ref().map(|_| millis(started + TRUST));
         let until = until.unwrap_or_default();
@@ -220,6 +221,21 @@ mod tests {
             change();
             assert!(!looks(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_check_through_a_directory_that_was_opened_before_the_change_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = TenantDirectory::new(folder.path().to_owned());
+        let (mut watcher, watch) = (Watcher::default(), Watch::default());
+        let started = millis(Instant::now());
+        watcher.look([&directory].into_iter(), &watch);
+        let interval = u64::try_from(CHECK_INTERVAL.as_millis()).unwrap();
+        let is_counted = |checked| watch.is_unchanged(checked, started);
+        assert!(!is_counted(started + interval - 1));
+        // The control: each later directory was opened after the change.
+        let ended = millis(Instant::now());
+        assert!(is_counted(ended + interval + 1));
     }
 
     #[test]

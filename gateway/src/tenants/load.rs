@@ -32,7 +32,13 @@ impl Tenants {
         let result = result.wait_for(Option::is_some).await;
         // The task is gone without a result only if it panicked, or if the process ends.
         let found = result.ok().and_then(|found| found.clone());
-        found.unwrap_or(Lookup::Unavailable)
+        match found.unwrap_or(Lookup::Unavailable) {
+            // The lookup began before a reload.
+            Lookup::Found(route) if !route.is_made_of(template) => {
+                Lookup::Found(self.renew(template, name, &route))
+            }
+            found => found,
+        }
     }
 
     /// Starts a lookup, unless one is in progress.
@@ -113,8 +119,7 @@ impl Tenants {
             let route = Arc::new(template.for_tenant(source, Some(Arc::new(state))));
             match &self.secrets {
                 Secrets::Files(_) => self.first_scan().await?,
-                // Its answer is the newest.
-                Secrets::Resolver(_) => self.record_keys(name, &digests, None),
+                Secrets::Resolver(_) => self.claim_unshared(name, &digests).await?,
             }
             if self.admit_unshared(name, &digests, &route).await? {
                 return Ok(Some(route));
@@ -147,15 +152,27 @@ impl Tenants {
                 return Err(TenantError::SharedKey(other));
             }
             // The other tenant may have other keys by now.
-            match &self.secrets {
-                Secrets::Files(_) => self.scan_file_of(&other).await?,
-                Secrets::Resolver(_) => {
-                    let digests = self.digests_of(&other).await?;
-                    self.record_keys(&other, &digests, None);
-                }
-            }
+            self.scan_file_of(&other).await?;
             read_again = Some(other);
         }
+    }
+
+    /// Records the keys of a tenant of a resolver, unless another tenant has one of them.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TenantError::SharedKey`], or the error of asking for the keys of the other tenant.
+    async fn claim_unshared(&self, name: &str, digests: &[KeyDigest]) -> Result<(), TenantError> {
+        while let Some(other) = self.claim_keys(name, digests) {
+            // The other tenant may have other keys by now.
+            let found = self.digests_of(&other).await?;
+            if self.owners.lock().has(&other, &found) {
+                return Err(TenantError::SharedKey(other));
+            }
+            self.revoke(&other);
+            self.claim_keys(&other, &found);
+        }
+        Ok(())
     }
 
     fn admit(&self, name: &str, digests: &[KeyDigest], route: &Arc<Route>) -> Admission {

@@ -224,7 +224,29 @@ impl Tenants {
     /// Records the keys that a tenant has now. The tenants with an equal key are not served any
     /// more.
     fn record_keys(&self, name: &str, digests: &[KeyDigest], version: Option<u64>) {
+        self.record_owner(&mut self.owners.lock(), name, digests, version);
+    }
+
+    /// Records the keys that a resolver has returned for a tenant. If another tenant has one of
+    /// them, it keeps it: its name is returned, and the tenant `name` has no keys.
+    fn claim_keys(&self, name: &str, digests: &[KeyDigest]) -> Option<Arc<str>> {
         let mut owners = self.owners.lock();
+        if let Some(other) = owners.other_owner(name, digests) {
+            owners.remove(name);
+            self.revoke(name);
+            return Some(other);
+        }
+        self.record_owner(&mut owners, name, digests, None);
+        None
+    }
+
+    fn record_owner(
+        &self,
+        owners: &mut KeyOwners,
+        name: &str,
+        digests: &[KeyDigest],
+        version: Option<u64>,
+    ) {
         let is_new = !owners.contains(name);
         if is_new && owners.len() >= MAX_OWNERS {
             // A resolver may answer for each name that a sender invents.

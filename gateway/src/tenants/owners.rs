@@ -1,9 +1,12 @@
 //! Which tenants have which key, to refuse tenants with equal keys.
 //!
 //! The tenant is part of the replay key, and the URL alone names it. With equal keys, a captured
-//! delivery to one tenant would verify for the other. All tenants of an equal key are refused. A
-//! rule that serves one of them would depend on the order of the requests, or on names that an
-//! operator chooses freely.
+//! delivery to one tenant would verify for the other. All tenants with files of an equal key are
+//! refused. A rule that serves one of them would depend on the order of the requests, or on names
+//! that an operator chooses freely.
+//!
+//! A resolver may answer for a name that a stranger invents, for example if it ignores case. The
+//! first tenant with a key therefore keeps it there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -69,13 +72,14 @@ impl KeyOwners {
         }
     }
 
-    /// Removes the tenants that do not exist any more.
-    pub(super) fn retain(&mut self, exists: impl Fn(&str) -> bool) {
+    /// Removes the tenants that do not exist any more, and returns them.
+    pub(super) fn retain(&mut self, exists: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
         let tenants = self.tenants.keys();
         let gone: Vec<Arc<str>> = tenants.filter(|name| !exists(name)).cloned().collect();
-        for tenant in gone {
-            self.remove(&tenant);
+        for tenant in &gone {
+            self.remove(tenant);
         }
+        gone
     }
 
     /// Returns whether the keys of `tenant` are those of `digests`, and no others.
@@ -87,7 +91,12 @@ impl KeyOwners {
     /// Returns another tenant that has a key of `tenant`. The first in the order of names is
     /// returned.
     pub(super) fn shares_with(&self, tenant: &str) -> Option<Arc<str>> {
-        let digests = &self.tenants.get(tenant)?.digests;
+        self.other_owner(tenant, &self.tenants.get(tenant)?.digests)
+    }
+
+    /// Returns a tenant other than `tenant` that has one of these keys. The first in the order of
+    /// names is returned.
+    pub(super) fn other_owner(&self, tenant: &str, digests: &[KeyDigest]) -> Option<Arc<str>> {
         let owners = digests.iter().filter_map(|digest| self.owners.get(digest));
         let others = owners.flatten().filter(|owner| ***owner != *tenant);
         others.min().cloned()

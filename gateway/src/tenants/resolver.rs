@@ -1,7 +1,7 @@
 //! Asks an HTTP service for the secrets of a tenant.
 //!
-//! The answer is `{"secrets": ["…"]}` with the status 200. The statuses 404 and 410 say that there
-//! is no such tenant. Everything else is an error, and the delivery is refused with 503.
+//! The answer is `{"secrets": ["…"]}` with the status 200. The statuses 404 and 410, and another name
+//! in the member `tenant`, say that there is no such tenant. Everything else is an error, and the delivery is refused with 503.
 
 use std::error::Error;
 use std::fmt;
@@ -47,6 +47,8 @@ pub(super) enum ResolveError {
 /// The body of an answer. Other members are ignored.
 #[derive(Deserialize)]
 struct Answer {
+    /// The tenant that has the secrets. A service that ignores case finds it by another name.
+    tenant: Option<String>,
     secrets: Vec<String>,
 }
 
@@ -96,7 +98,7 @@ impl Resolver {
             Err(FetchError::Status(StatusCode::NOT_FOUND | StatusCode::GONE)) => return Ok(None),
             Err(error) => return Err(ResolveError::Fetch(error)),
         };
-        parse(&document).map(Some)
+        parse(&document, tenant)
     }
 
     async fn fetch(&self, tenant: &str, lookup: LookupFor) -> Result<bytes::Bytes, FetchError> {
@@ -110,16 +112,19 @@ impl Resolver {
     }
 }
 
-/// Reads the secrets in an answer.
-fn parse(body: &[u8]) -> Result<Vec<Secret>, ResolveError> {
-    let Answer { secrets } =
+/// Reads the secrets in an answer for `name`. Returns `None` if they are those of another tenant.
+fn parse(body: &[u8], name: &str) -> Result<Option<Vec<Secret>>, ResolveError> {
+    let Answer { tenant, secrets } =
         serde_json::from_slice(body).map_err(|_error| ResolveError::Malformed)?;
+    if tenant.is_some_and(|tenant| tenant != name) {
+        return Ok(None);
+    }
     if !(1..=MAX_KEYS).contains(&secrets.len()) {
         return Err(ResolveError::Malformed);
     }
     let secrets = secrets.into_iter();
     let secrets = secrets.map(|text| Secret::new(text).map_err(ResolveError::Secret));
-    secrets.collect()
+    secrets.collect::<Result<_, _>>().map(Some)
 }
 
 impl fmt::Display for ResolveError {
@@ -182,8 +187,20 @@ mod tests {
             ("{}".to_owned(), None),
             ("[".repeat(60_000), None),
         ] {
-            let parsed = parse(body.as_bytes()).ok().map(|secrets| secrets.len());
+            let parsed = parse(body.as_bytes(), "a").ok().flatten();
+            let parsed = parsed.map(|secrets| secrets.len());
             assert_eq!(parsed, expected, "{}", &body[..body.len().min(80)]);
         }
+    }
+
+    #[test]
+    fn the_secrets_of_another_name_are_those_of_no_tenant() {
+        let body = br#"{"tenant": "acme", "secrets": ["9d2c47aa01e85f63"]}"#;
+        for (name, is_known) in [("acme", true), ("ACME", false), ("acm", false)] {
+            let found = parse(body, name).expect("the answer is well-formed");
+            assert_eq!(found.is_some(), is_known, "{name}");
+        }
+        let malformed = parse(br#"{"tenant": 7, "secrets": ["9d2c47aa01e85f63"]}"#, "acme");
+        assert!(matches!(malformed, Err(ResolveError::Malformed)));
     }
 }

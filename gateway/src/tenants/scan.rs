@@ -150,7 +150,12 @@ impl Tenants {
         };
         let started = Instant::now();
         let names = files.tenants()?;
-        self.owners.lock().retain(|name| names.contains(name));
+        {
+            let mut owners = self.owners.lock();
+            for gone in owners.retain(|name| names.contains(name)) {
+                self.revoke(&gone);
+            }
+        }
         for name in &names {
             self.scan_file(files, name);
         }
@@ -175,7 +180,12 @@ impl Tenants {
                 self.record_keys(name, &digests, version);
             }
             // No delivery for the tenant verifies. A lookup logs the error.
-            Ok(None) | Err(_) => self.owners.lock().remove(name),
+            Ok(None) | Err(_) => {
+                let mut owners = self.owners.lock();
+                owners.remove(name);
+                // Another tenant can have its key from now on.
+                self.revoke(name);
+            }
         }
     }
 

@@ -175,7 +175,8 @@ impl Files {
         let (mut are_direct, mut are_recent) = (true, false);
         let now = SystemClock.now().secs();
         for (position, (directory, file)) in (1..).zip(&self.files) {
-            let secret = directory.read(&with_tenant(&file.name, tenant));
+            let name = with_tenant(&file.name, tenant);
+            let secret = directory.read(&name);
             let secret = secret.map_err(TenantError::File)?;
             versions.push(secret.as_ref().map(|secret| secret.version));
             if let Some(mut secret) = secret {
@@ -185,6 +186,8 @@ impl Files {
                 let secret = Secret::new(secret.text).map_err(TenantError::Secret)?;
                 // The position of the file is the id, whether the files before it exist or not.
                 keys.push(file.key.with_secret(secret).id(file.key.id_at(position)));
+            } else {
+                are_direct &= directory.is_absent(&name);
             }
         }
         let files = TenantFiles {
