@@ -37,9 +37,9 @@ const FEW_PAGES: u64 = 512;
 /// The number of checkpoints after which the writer finishes the copy in any case.
 const MAX_CATCH_UP: usize = 8;
 
-/// If the file system has less free space, the log keeps its space: another program could use it
-/// up, and the next write would find none.
-const MIN_FREE_TO_TRUNCATE: u64 = 4 * MAX_LOG_SIZE;
+/// If the file system has less free space than this number of the largest logs, the log keeps its
+/// space: another program could use it up, and the next write would find none.
+const FREE_LOGS_TO_TRUNCATE: u64 = 4;
 
 /// Syncs the write-ahead log about once a second, and copies it into the file from time to time.
 #[derive(Debug)]
@@ -176,7 +176,8 @@ impl Checkpointer {
         }
         // Nothing was written since the last run, so no writer waits for this.
         let is_long = log.is_some_and(|log| log.len() > self.max_log_size);
-        let truncated = match is_idle && is_long && free_space(&self.log) >= MIN_FREE_TO_TRUNCATE {
+        let min_free = FREE_LOGS_TO_TRUNCATE * self.max_log_size;
+        let truncated = match is_idle && is_long && free_space(&self.log) >= min_free {
             true => checkpoint_log(&self.database, "TRUNCATE").map(drop),
             false => Ok(()),
         };

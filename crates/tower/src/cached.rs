@@ -8,6 +8,7 @@ use std::time::Duration;
 use hookgate_core::internal::ErrorChain;
 use hookgate_gate::Source;
 use http::request;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
@@ -104,7 +105,6 @@ struct Lookups<S, L> {
     unknown_permits: Semaphore,
 }
 
-#[derive(Clone)]
 struct Results {
     /// The sources with the time until which each counts. An expired one marks a known tenant.
     present: Cache<Box<str>, (Arc<Source>, Instant)>,
@@ -195,8 +195,8 @@ where
         self
     }
 
-    /// Sets how many sources, and how many absences, are kept: 10 000 by default, and at least 1. The
-    /// least used ones go first.
+    /// Sets how many sources, and how many absences, are kept: 10 000 by default, and at least 1. Those
+    /// that were used least recently go first.
     #[must_use]
     pub fn max_entries(mut self, max_entries: u64) -> Self {
         // Nothing shares the lookups before the first request.
@@ -209,9 +209,13 @@ where
 
 impl Results {
     fn new(max_entries: u64) -> Self {
+        // The default policy may refuse a new tenant, which would be looked up for each delivery.
+        let lru = EvictionPolicy::lru;
+        let present = Cache::builder().max_capacity(max_entries);
+        let absent = Cache::builder().max_capacity(max_entries);
         Self {
-            present: Cache::new(max_entries),
-            absent: Cache::new(max_entries),
+            present: present.eviction_policy(lru()).build(),
+            absent: absent.eviction_policy(lru()).build(),
         }
     }
 
@@ -248,38 +252,43 @@ where
 {
     /// Returns the result of the lookup of `tenant`. Starts it unless it is kept or in progress.
     async fn find(self: &Arc<Self>, tenant: &str, limits: Limits) -> Outcome {
-        let mut outcome = {
-            let mut in_progress = self
-                .in_progress
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if let Some(result) = self.results.get(tenant) {
-                return Ok(result);
-            }
-            match in_progress.get(tenant) {
-                Some(outcome) => outcome.clone(),
-                None => {
-                    let is_known = self.results.present.contains_key(tenant);
-                    if !is_known && in_progress.len() >= MAX_WAITING {
-                        return Err("too many lookups of unknown tenants are in progress".into());
-                    }
-                    let (sender, outcome) = watch::channel(None);
-                    in_progress.insert(tenant.into(), outcome.clone());
-                    let guard = InProgress {
-                        lookups: Arc::clone(self),
-                        tenant: tenant.into(),
-                    };
-                    tokio::spawn(async move {
-                        let result = guard.look_up(is_known, limits).await;
-                        sender.send_replace(Some(result));
-                    });
-                    outcome
-                }
-            }
-        };
+        let mut outcome = self.start(tenant, limits)?;
         let finished = outcome.wait_for(Option::is_some).await;
         let finished = finished.ok().and_then(|outcome| outcome.clone());
         finished.unwrap_or_else(|| Err("the lookup of the source panicked".into()))
+    }
+
+    /// Starts the lookup of `tenant`, unless its result is kept or in progress.
+    fn start(
+        self: &Arc<Self>,
+        tenant: &str,
+        limits: Limits,
+    ) -> Result<watch::Receiver<Option<Outcome>>, Arc<str>> {
+        let in_progress = self.in_progress.lock();
+        let mut in_progress = in_progress.unwrap_or_else(PoisonError::into_inner);
+        if let Some(result) = self.results.get(tenant) {
+            return Ok(watch::channel(Some(Ok(result))).1);
+        }
+        if let Some(outcome) = in_progress.get(tenant) {
+            return Ok(outcome.clone());
+        }
+        let is_known = self.results.present.contains_key(tenant);
+        if !is_known && in_progress.len() >= MAX_WAITING {
+            return Err("too many lookups of unknown tenants are in progress".into());
+        }
+        let (sender, outcome) = watch::channel(None);
+        in_progress.insert(tenant.into(), outcome.clone());
+        let entry = InProgress {
+            lookups: Arc::clone(self),
+            tenant: tenant.into(),
+        };
+        // A runtime that shuts down drops the task at once, and with it the entry, which needs the lock.
+        drop(in_progress);
+        tokio::spawn(async move {
+            let result = entry.look_up(is_known, limits).await;
+            sender.send_replace(Some(result));
+        });
+        Ok(outcome)
     }
 }
 

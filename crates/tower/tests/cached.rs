@@ -197,6 +197,24 @@ async fn an_invented_tenant_takes_little_space_and_pushes_out_no_source() {
     assert_eq!(count(&database), 1001);
 }
 
+/// More tenants are active than the cache holds, so each takes the place of another one.
+#[tokio::test]
+async fn a_new_tenant_is_kept_in_a_full_cache() {
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let database = database(&names.map(|name| (name, Answer::Source)));
+    let sources = CachedSources::new(Arc::clone(&database), tenant, look_up).max_entries(4);
+    for _ in 0..20 {
+        for name in names {
+            let head = head(&format!("/hooks/{name}"));
+            let source = sources.resolve(&head).await.unwrap().unwrap();
+            // Enough reads that the cache removes what is too much.
+            for _ in 0..200 {
+                assert!(sources.is_current(&head, &source), "{name}");
+            }
+        }
+    }
+}
+
 /// Lookups of invented names hang, and a known tenant whose result has expired is looked up.
 #[tokio::test(start_paused = true)]
 async fn invented_names_do_not_delay_a_known_tenant() {
@@ -229,7 +247,7 @@ async fn invented_names_do_not_delay_a_known_tenant() {
     assert_eq!(count(&database), 34);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn extreme_settings_are_usable() {
     for ttl in [Duration::ZERO, Duration::MAX] {
         let database = database(&[("acme", Answer::Source)]);

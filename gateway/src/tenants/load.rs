@@ -62,6 +62,8 @@ impl Tenants {
             tenants: Arc::clone(self),
             name: name.into(),
         };
+        // A runtime that shuts down drops the task at once, and with it the entry, which needs the lock.
+        drop(loading);
         let template = Arc::clone(template);
         tokio::spawn(async move {
             let found = entry.tenants.load(&template, &entry.name, client).await;
