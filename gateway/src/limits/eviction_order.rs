@@ -4,7 +4,8 @@
 //! of the rates alone would favour an attacker: a body that stops after 1 MiB is faster than the body
 //! of a genuine delivery that is about to arrive. The order of the bytes alone would favour an
 //! attacker with many networks: each of them holds less than a sender of a few deliveries. So bytes
-//! count in whole shares, and between networks with as many shares the rate decides.
+//! count in whole shares, and between networks with as many shares the rate decides. A body in its
+//! first second comes last, because its rate says little: it may just be about to arrive.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -12,8 +13,9 @@ use std::hash::Hash;
 
 use tokio::time::Instant;
 
-/// The bytes per second of a body, and its age. The least one is the slowest body.
-pub(super) type Speed = (u128, Instant);
+/// Whether a body is in its first second, its bytes per second, and the time of its start. The least
+/// one is the slowest body.
+pub(super) type Speed = (bool, u128, Instant);
 
 /// Iterates over the bodies of all networks in the order of their eviction.
 pub(super) struct EvictionOrder<B> {
@@ -99,7 +101,7 @@ mod tests {
     fn the_slowest_body_of_the_largest_network_is_next() {
         let now = Instant::now();
         let order = |share| {
-            let body = |network, rate, bytes, name| (network, (rate, now), bytes, name);
+            let body = |network, rate, bytes, name| (network, (false, rate, now), bytes, name);
             let bodies = [
                 body('a', 0, 16, Some("a waits")),
                 body('b', 9, 60, Some("b fast")),

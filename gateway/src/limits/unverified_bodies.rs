@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hookgate_core::Chunk;
 use hookgate_core::internal::client_network;
@@ -19,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::eviction_order::EvictionOrder;
+use super::eviction_order::{EvictionOrder, Speed};
 use crate::poll::now_or_never;
 
 /// Memory in bytes that a waiting request takes besides its body. It counts because a client
@@ -58,6 +59,10 @@ struct StalledBody {
     is_evicted: AtomicBool,
     evicted: Notify,
 }
+
+/// The first second of a body counts as complete, so that a few bytes in a short time are not a high
+/// rate.
+const FULL_SECOND: Duration = Duration::from_secs(1);
 
 impl UnverifiedBodies {
     /// Returns the number of bytes that count.
@@ -110,7 +115,7 @@ impl UnverifiedBodies {
         let counted = counted.map(|(id, body)| {
             let bytes = body.bytes.load(Ordering::Relaxed);
             let candidate = (Some(*id) != exempt).then_some(body);
-            (body.network, (body.rate(), body.since), bytes, candidate)
+            (body.network, body.speed(), bytes, candidate)
         });
         let share = (limit / SHARE_DIVISOR).max(MIN_SHARE);
         let order = EvictionOrder::new(share, counted);
@@ -135,11 +140,11 @@ impl UnverifiedBodies {
 }
 
 impl StalledBody {
-    /// Returns the bytes per second. The first second counts as complete, so that a few bytes
-    /// in a short time are not a high rate.
-    fn rate(&self) -> u128 {
+    fn speed(&self) -> Speed {
         let bytes = self.bytes.load(Ordering::Relaxed) as u128;
-        bytes * 1_000_000 / self.since.elapsed().as_micros().max(1_000_000)
+        let age = self.since.elapsed().max(FULL_SECOND);
+        let rate = bytes * 1_000_000 / age.as_micros();
+        (age == FULL_SECOND, rate, self.since)
     }
 }
 

@@ -230,8 +230,13 @@ async fn a_genuine_delivery_outlasts_the_bodies_of_a_flood_from_another_network(
 }
 
 /// Sends a genuine body of `chunks` at each `interval` of milliseconds, beside a thousand networks
-/// that send 17 KiB on one connection each and stop. Returns how many genuine bodies were evicted.
-async fn evicted_beside_a_thousand_networks(interval: u64, chunks: Vec<(u64, usize)>) -> usize {
+/// that send `attack` bytes on one connection each and stop. Returns how many genuine bodies were
+/// evicted.
+async fn evicted_beside_a_thousand_networks(
+    attack: usize,
+    interval: u64,
+    chunks: Vec<(u64, usize)>,
+) -> usize {
     const LIMIT: usize = 32 << 20;
     let bodies = Arc::new(UnverifiedBodies::default());
     let send = |chunks, end, client: String| {
@@ -243,7 +248,7 @@ async fn evicted_beside_a_thousand_networks(interval: u64, chunks: Vec<(u64, usi
     for at in 0..15_000 {
         if at % 5 == 0 {
             let attacker = format!("2001:db8:0:{:x}::1", at / 5 % 1000);
-            tokio::spawn(send(vec![(1, 17 << 10)], End::NeverArrives, attacker));
+            tokio::spawn(send(vec![(1, attack)], End::NeverArrives, attacker));
         }
         if at % interval == 0 {
             genuine.spawn(send(chunks.clone(), End::Arrives, "203.0.113.9".to_owned()));
@@ -256,17 +261,18 @@ async fn evicted_beside_a_thousand_networks(interval: u64, chunks: Vec<(u64, usi
 
 #[tokio::test(start_paused = true)]
 async fn genuine_deliveries_outlast_a_flood_from_a_thousand_networks_that_hold_less() {
-    // Three bodies of 16 KiB wait at each moment.
+    // Three bodies of 16 KiB wait at each moment, beside networks that are slower or faster.
     let waiting = vec![(100, 500)];
-    assert_eq!(
-        evicted_beside_a_thousand_networks(34, waiting.clone()).await,
-        0
-    );
+    for attack in [17 << 10, 40 << 10] {
+        let evicted = evicted_beside_a_thousand_networks(attack, 34, waiting.clone()).await;
+        assert_eq!(evicted, 0, "{attack}");
+    }
     // One body holds up to 46 KiB.
     let steady = vec![(100, 1000); 30];
-    assert_eq!(evicted_beside_a_thousand_networks(3500, steady).await, 0);
+    let evicted = evicted_beside_a_thousand_networks(17 << 10, 3500, steady).await;
+    assert_eq!(evicted, 0);
     // The control: a hundred bodies wait, so their network holds far more than the others.
-    assert!(evicted_beside_a_thousand_networks(1, waiting).await > 10);
+    assert!(evicted_beside_a_thousand_networks(17 << 10, 1, waiting).await > 10);
 }
 
 #[tokio::test(start_paused = true)]
