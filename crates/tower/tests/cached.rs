@@ -207,7 +207,7 @@ async fn a_new_tenant_is_kept_in_a_full_cache() {
         for name in names {
             let head = head(&format!("/hooks/{name}"));
             let source = sources.resolve(&head).await.unwrap().unwrap();
-            // Enough reads that the cache removes what is too much.
+            // After this many reads, the cache removes the entries above its maximum.
             for _ in 0..200 {
                 assert!(sources.is_current(&head, &source), "{name}");
             }
