@@ -59,6 +59,7 @@ pub fn spawn_writer<W: BatchWriter>(
                 Ok(_) => {
                     writer.write(&mut batch);
                     checkpointer.finish_copy(writer.database());
+                    checkpointer.request_sync();
                 }
                 Err(_elapsed) => {}
             }

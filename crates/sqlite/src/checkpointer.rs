@@ -1,18 +1,25 @@
 //! [`Checkpointer`]: a thread that syncs the write-ahead log and copies it into the file.
 
+mod handle;
+mod report;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use hookgate_core::internal::ErrorChain;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
+use self::handle::Requests;
 use crate::file_sync::sync_database;
 use crate::free_space::free_space;
+
+pub use self::handle::CheckpointerHandle;
+pub(crate) use self::report::{LogReport, checkpoint_log};
 
 /// How often the log is synced. A loss of power loses at most the writes of about this time.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,14 +35,15 @@ const COMMITS_PER_CHECKPOINT: u64 = 512;
 /// transactions. At twice the size, the writers of all processes wait for the copy.
 const MAX_LOG_SIZE: u64 = 64 << 20;
 
-/// The size of a page in the log, in bytes, with its header.
-const FRAME_SIZE: u64 = 4096 + 24;
-
 /// A checkpoint that copies fewer pages leaves few to the writer.
 const FEW_PAGES: u64 = 512;
 
 /// The number of checkpoints after which the writer finishes the copy in any case.
 const MAX_CATCH_UP: usize = 8;
+
+/// A long log is truncated after this time without a write. A log that grows anew is slow: the
+/// file system must find space for it, and writers wait for that.
+const IDLE_TIME: Duration = Duration::from_secs(60);
 
 /// If the file system has less free space than this number of the largest logs, the log keeps its
 /// space: another program could use it up, and the next write would find none.
@@ -52,39 +60,15 @@ pub struct Checkpointer {
     /// Ends with the store.
     store_alive: Weak<()>,
     max_log_size: u64,
-    /// Set if only the last pages of a large log are left to copy.
-    is_almost_copied: Arc<AtomicBool>,
+    idle_time: Duration,
+    requests: Arc<Requests>,
     synced: Option<LogVersion>,
+    /// The time at which the last change of the log was seen.
+    changed_at: Instant,
     /// The number of commits at the last complete checkpoint.
     checkpointed: Option<u64>,
     is_sync_failing: bool,
     is_checkpoint_failing: bool,
-}
-
-/// The writer's side of a checkpointer.
-#[derive(Clone, Debug)]
-pub struct CheckpointerHandle {
-    thread: Thread,
-    is_almost_copied: Arc<AtomicBool>,
-}
-
-impl CheckpointerHandle {
-    /// Runs the next checkpoint now.
-    pub fn wake(&self) {
-        self.thread.unpark();
-    }
-
-    /// Copies the last pages of a large log. The next transaction starts the log from its beginning.
-    ///
-    /// `database` is the connection of the writer, which calls this between two transactions.
-    pub(crate) fn finish_copy(&self, database: &Connection) {
-        if self.is_almost_copied.load(Ordering::Relaxed)
-            && self.is_almost_copied.swap(false, Ordering::Relaxed)
-            && let Err(error) = checkpoint_log(database, "PASSIVE")
-        {
-            tracing::debug!(error = %ErrorChain(&error), "the checkpoint of a writer failed");
-        }
-    }
 }
 
 /// The results of one run. Each is `Ok` if nothing was due.
@@ -120,8 +104,10 @@ impl Checkpointer {
             commits,
             store_alive,
             max_log_size: MAX_LOG_SIZE,
-            is_almost_copied: Arc::default(),
+            idle_time: IDLE_TIME,
+            requests: Arc::default(),
             synced: None,
+            changed_at: Instant::now(),
             checkpointed: None,
             is_sync_failing: false,
             is_checkpoint_failing: false,
@@ -134,47 +120,50 @@ impl Checkpointer {
     ///
     /// Returns the error of the operating system if the thread cannot be started.
     pub fn spawn(mut self) -> io::Result<CheckpointerHandle> {
-        let is_almost_copied = Arc::clone(&self.is_almost_copied);
+        let (commits, requests) = (Arc::clone(&self.commits), Arc::clone(&self.requests));
         let thread = thread::Builder::new()
             .name("hookgate-disk-sync".to_owned())
             .spawn(move || {
                 while self.store_alive.strong_count() > 0 {
-                    let started = Instant::now();
                     thread::park_timeout(SYNC_INTERVAL);
-                    let is_woken = started.elapsed() < SYNC_INTERVAL;
-                    let result = self.tick(is_woken);
+                    let result = self.tick();
                     self.log_failures(&result);
                 }
             })?;
         Ok(CheckpointerHandle {
             thread: thread.thread().clone(),
-            is_almost_copied,
+            commits,
+            requests,
         })
     }
 
-    /// Syncs the log if it has changed, and runs the checkpoints that are due. A writer that wakes
-    /// the thread makes one due.
-    fn tick(&mut self, is_woken: bool) -> TickResult {
+    /// Syncs the log if it has changed, and runs the checkpoints that are due.
+    fn tick(&mut self) -> TickResult {
+        let is_requested = self.requests.checkpoint.swap(false, Ordering::Relaxed);
         let commits = self.commits.load(Ordering::Relaxed);
         let log = fs::metadata(&self.log).ok();
         let version = LogVersion {
             commits,
             modified: log.as_ref().and_then(|log| log.modified().ok()),
         };
-        let is_idle = self.synced == Some(version);
+        let is_unchanged = self.synced == Some(version);
+        if !is_unchanged {
+            self.changed_at = Instant::now();
+        }
         let sync = self.sync(version);
         // The first checkpoint copies the log that an earlier process has left.
         let is_due = self
             .checkpointed
             .is_none_or(|checkpointed| commits - checkpointed >= COMMITS_PER_CHECKPOINT);
         // A complete checkpoint also syncs, so it is the second attempt after a failed sync.
-        let is_due = is_due || is_woken || sync.is_err();
+        let is_due = is_due || is_requested || sync.is_err();
         let checkpoint = self.copy_log(is_due);
         let is_copied = matches!(checkpoint, Ok(Some(true)));
         if is_copied {
             self.checkpointed = Some(commits);
         }
-        // Nothing was written since the last run, so no writer waits for this.
+        // No writer waits for this if nothing was written for a while.
+        let is_idle = is_unchanged && self.changed_at.elapsed() >= self.idle_time;
         let is_long = log.is_some_and(|log| log.len() > self.max_log_size);
         let min_free = FREE_LOGS_TO_TRUNCATE * self.max_log_size;
         let truncated = match is_idle && is_long && free_space(&self.log) >= min_free {
@@ -210,7 +199,7 @@ impl Checkpointer {
             }
             match log.size() > 2 * self.max_log_size {
                 true => log = checkpoint("RESTART")?,
-                false => self.is_almost_copied.store(true, Ordering::Relaxed),
+                false => self.requests.last_pages.store(true, Ordering::Relaxed),
             }
         }
         Ok(Some(log.is_copied()))
@@ -263,53 +252,9 @@ impl Checkpointer {
     }
 }
 
-/// What SQLite reports about the log after a checkpoint, in pages.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LogReport {
-    is_busy: bool,
-    in_log: u64,
-    copied: u64,
-}
-
-impl LogReport {
-    /// Returns whether the whole log was copied, which other readers and writers can prevent for a
-    /// while.
-    pub(crate) fn is_copied(self) -> bool {
-        !self.is_busy && self.copied == self.in_log
-    }
-
-    /// Returns the size of the log in bytes.
-    fn size(self) -> u64 {
-        self.in_log * FRAME_SIZE
-    }
-}
-
-/// Runs a checkpoint, which copies the log into the database file.
-pub(crate) fn checkpoint_log(database: &Connection, mode: &str) -> rusqlite::Result<LogReport> {
-    let pragma = format!("PRAGMA wal_checkpoint({mode})");
-    let report = database.query_row(&pragma, [], |row| {
-        let pages = |index| {
-            row.get(index)
-                .map(|pages: i64| pages.try_into().unwrap_or(0))
-        };
-        Ok(LogReport {
-            is_busy: row.get::<_, i64>(0)? != 0,
-            in_log: pages(1)?,
-            copied: pages(2)?,
-        })
-    });
-    match report {
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(LogReport {
-            is_busy: true,
-            ..LogReport::default()
-        }),
-        report => report,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use rusqlite::OpenFlags;
+    use rusqlite::{ErrorCode, OpenFlags};
     use tempfile::TempDir;
 
     use super::*;
@@ -334,6 +279,7 @@ mod tests {
             let mut checkpointer =
                 Checkpointer::new("store", database, log, Arc::default(), Weak::new());
             checkpointer.max_log_size = 64 << 10;
+            checkpointer.idle_time = Duration::ZERO;
             checkpointer.checkpointed = Some(0);
             Self {
                 folder,
@@ -353,8 +299,16 @@ mod tests {
             log.metadata().unwrap().len()
         }
 
+        fn handle(&self) -> CheckpointerHandle {
+            CheckpointerHandle {
+                thread: thread::current(),
+                commits: Arc::clone(&self.checkpointer.commits),
+                requests: Arc::clone(&self.checkpointer.requests),
+            }
+        }
+
         fn tick(&mut self) {
-            let result = self.checkpointer.tick(false);
+            let result = self.checkpointer.tick();
             assert!(
                 result.sync.is_ok() && result.checkpoint.is_ok(),
                 "{result:?}"
@@ -373,10 +327,7 @@ mod tests {
             // The copy is incomplete because of the reader, as it is beside a writer.
             fixture.tick();
             reader.execute_batch("COMMIT").unwrap();
-            let handle = CheckpointerHandle {
-                thread: thread::current(),
-                is_almost_copied: Arc::clone(&fixture.checkpointer.is_almost_copied),
-            };
+            let handle = fixture.handle();
             if is_finished {
                 handle.finish_copy(&fixture.writer);
             }
@@ -395,11 +346,28 @@ mod tests {
         assert!(fixture.log_size() > 96 << 10, "a writer may need the log");
         fixture.tick();
         assert_eq!(fixture.log_size(), 0);
-        // The control: a short log stays.
+        // The controls: a short log stays, and so does a long log with a recent write.
         fixture.write(16 << 10);
         fixture.tick();
         fixture.tick();
         assert!(fixture.log_size() > 0);
+        fixture.checkpointer.idle_time = IDLE_TIME;
+        fixture.write(96 << 10);
+        fixture.tick();
+        fixture.tick();
+        assert!(fixture.log_size() > 96 << 10);
+    }
+
+    #[test]
+    fn a_writer_asks_for_a_sync_after_many_commits() {
+        let fixture = Fixture::new();
+        let (handle, checkpointer) = (fixture.handle(), &fixture.checkpointer);
+        let asked_at = || checkpointer.requests.sync_asked_at.load(Ordering::Relaxed);
+        for (commits, expected) in [(127, 0), (128, 128), (255, 128), (256, 256)] {
+            checkpointer.commits.store(commits, Ordering::Relaxed);
+            handle.request_sync();
+            assert_eq!(asked_at(), expected, "after {commits} commits");
+        }
     }
 
     /// Runs a checkpointer on a log with one write.
@@ -412,7 +380,7 @@ mod tests {
             .unwrap();
         let database = Connection::open_with_flags(&path, flags).unwrap();
         let log = folder.path().join("events.db-wal");
-        Checkpointer::new("store", database, log, Arc::default(), Weak::new()).tick(false)
+        Checkpointer::new("store", database, log, Arc::default(), Weak::new()).tick()
     }
 
     #[test]
