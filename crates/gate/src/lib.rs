@@ -13,6 +13,9 @@
 //! Gate::begin(head) ─▶ AcceptedHead::receive(body) ─▶ CheckedRequest ─▶ Gate::admit
 //! ```
 //!
+//! A [`Receiver`] is a smaller entry point: one source behind a gate, for a framework that takes no
+//! tower layer.
+//!
 //! A source that enforces only forwards a [`Delivery`], and only a verified delivery becomes
 //! one. It holds the claim of its event, so duplicates are not forwarded. A source with
 //! [`Dedupe::Off`] claims nothing. A batch of a token scheme claims only those of its events
@@ -50,6 +53,7 @@ mod pipeline;
 mod queue;
 mod reason;
 mod receive;
+mod receiver;
 mod refusal;
 mod renewal;
 mod source;
@@ -80,6 +84,7 @@ pub use self::queue::{
 };
 pub use self::reason::Reason;
 pub use self::receive::{AcceptedHead, CheckedRequest};
+pub use self::receiver::{ReceivedRequest, Receiver, WithheldResponse};
 pub use self::refusal::Refusal;
 pub use self::renewal::Renewal;
 pub use self::source::{

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hookgate_core::internal::{begin_refused, hash_paired};
@@ -161,6 +161,39 @@ impl<'s> AcceptedHead<'s> {
             Ok(Err(refusal)) => Err(refusal),
             Err(_) => Err(Reason::BodyTimeout.into()),
         }
+    }
+
+    /// Reads the chunks of `next_chunk` to the end of the body, within the limits of the source,
+    /// and verifies them. The chunks and their source need not be `Send`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the refusal of the delivery. The reason is [`Reason::BodyIncomplete`] if the body
+    /// ends before `declared_len` bytes.
+    pub(crate) async fn receive_chunks<E>(
+        mut self,
+        declared_len: u64,
+        mut next_chunk: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<Bytes, E>>>,
+    ) -> Result<CheckedRequest<'s>, Refusal> {
+        let limit = self.source.body_timeout();
+        let reading = async {
+            if matches!(self.outcome, HeadOutcome::Handshake(_)) {
+                return Ok(());
+            }
+            let mut missing = declared_len;
+            while let Some(chunk) = poll_fn(&mut next_chunk).await {
+                let chunk = chunk.map_err(|_| Reason::BodyIncomplete)?;
+                missing = missing.saturating_sub(chunk.len() as u64);
+                self.push(chunk.into())?;
+            }
+            match missing {
+                0 => Ok(()),
+                _ => Err(Refusal::from(Reason::BodyIncomplete)),
+            }
+        };
+        let timed_out = |_| Err(Reason::BodyTimeout.into());
+        timeout(limit, reading).await.unwrap_or_else(timed_out)?;
+        self.finish_received(None).await
     }
 
     async fn read(&mut self, body: &mut impl BodySource) -> Result<(), Refusal> {

@@ -1,7 +1,10 @@
 //! [`Renewal`]: keeps other deliveries of an event out while its call runs.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use hookgate_core::internal::ErrorChain;
@@ -9,6 +12,7 @@ use hookgate_replay::internal::Backoff;
 use hookgate_replay::{Lease, ReplayStore, Settled};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::delivery::Settlement;
 use crate::state::GateState;
 use crate::store_update::Leases;
 
@@ -28,6 +32,38 @@ enum Renewed {
     Applied,
     Stale,
     Failed,
+}
+
+impl<S: ReplayStore> Settlement<S> {
+    /// Runs `call`, and [renews](Self::renewal) the lease of the event meanwhile, for `max_run` in
+    /// total. Calls `on_lost` if the lease is lost before the call is over.
+    pub async fn renew_during<F: Future>(
+        &self,
+        call: F,
+        max_run: Duration,
+        on_lost: impl FnOnce(),
+    ) -> F::Output {
+        let mut call = pin!(call);
+        // A call that completes at once needs no timer.
+        let first = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+        if let Poll::Ready(output) = first {
+            return output;
+        }
+        let Some(renewal) = self.renewal() else {
+            return call.await;
+        };
+        // In a box, because it is large and most calls are over before it does anything.
+        let mut renewal = Box::pin(renewal.run(max_run));
+        let first_to_end = poll_fn(|cx| match call.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => renewal.as_mut().poll(cx).map(|()| None),
+        });
+        if let Some(output) = first_to_end.await {
+            return output;
+        }
+        on_lost();
+        call.await
+    }
 }
 
 impl<S: ReplayStore> Renewal<S> {

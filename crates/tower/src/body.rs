@@ -34,6 +34,11 @@ impl VerifiedBody {
             trailers,
         }
     }
+
+    /// Returns the bytes of the body, which is in memory. The trailers are lost.
+    pub fn into_bytes(self) -> Bytes {
+        self.data.unwrap_or_default()
+    }
 }
 
 impl Body for VerifiedBody {

@@ -32,8 +32,8 @@ pub use hookgate_gate::{
     AcceptedHead, Admission, Audience, BodyError, BodyLimit, BodySource, BootFence, CheckedRequest,
     Clock, Dedupe, Delivery, DeliveryGuarantee, Duplicate, EventForgotten, Forwardable, Gate,
     GateBuilder, InboundRequest, Mode, ObservedRequest, ObservedVerdict, OnConflict, OnDuplicate,
-    Outcome, Reason, Refusal, Renewal, ResendClaim, ResponseRecorder, Settlement, Source,
-    SourceBuilder, SourceError, Stats, SystemClock,
+    Outcome, Reason, ReceivedRequest, Receiver, Refusal, Renewal, ResendClaim, ResponseRecorder,
+    Settlement, Source, SourceBuilder, SourceError, Stats, SystemClock, WithheldResponse,
 };
 #[cfg(feature = "queue")]
 pub use hookgate_gate::{QueueMode, QueuePolicy, StorageError};

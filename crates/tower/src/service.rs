@@ -2,7 +2,6 @@
 //! by itself.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -309,7 +308,9 @@ where
     ResBody: Body,
 {
     let attempt = settlement.attempt();
-    let response = renew_during(call, &source, event.as_ref(), &settlement).await?;
+    let tell_handler = || event.iter().for_each(VerifiedEvent::lose_lease);
+    let running = settlement.renew_during(call, source.max_run(), tell_handler);
+    let response = running.await?;
     record::forwarded(&source, response.status(), attempt);
     let outcome = match Outcome::from_grpc_status(response.headers()) {
         Some(Outcome::Failed) => Outcome::Failed,
@@ -324,38 +325,6 @@ where
         None => response.map(ResponseBody::inner),
         Some(recorder) => response.map(|body| ResponseBody::recorded(body, recorder)),
     })
-}
-
-/// Runs the call, and renews the lease of its event meanwhile. Tells the handler if the lease is
-/// lost.
-async fn renew_during<F: Future, S: ReplayStore>(
-    call: F,
-    source: &Source,
-    event: Option<&VerifiedEvent>,
-    settlement: &Settlement<S>,
-) -> F::Output {
-    let mut call = pin!(call);
-    // A call that completes at once needs no timer.
-    let first = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
-    if let Poll::Ready(output) = first {
-        return output;
-    }
-    let Some(renewal) = settlement.renewal() else {
-        return call.await;
-    };
-    // In a box, because it is large and most calls are over before it does anything.
-    let mut renewal = Box::pin(renewal.run(source.max_run()));
-    let first_to_end = poll_fn(|cx| match call.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => renewal.as_mut().poll(cx).map(|()| None),
-    });
-    if let Some(output) = first_to_end.await {
-        return output;
-    }
-    if let Some(event) = event {
-        event.lose_lease();
-    }
-    call.await
 }
 
 impl<I: Clone, V, S, R> Clone for Hookgate<I, V, S, R> {

@@ -8,6 +8,7 @@ mod fetched_keys;
 mod first_responses;
 mod memory;
 mod overrides;
+mod receiver;
 mod receiving;
 mod settlement;
 mod source;
