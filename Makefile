@@ -5,7 +5,8 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PYTHON ?= python3
 # Packages outside of the workspace, with lock files of their own.
-OTHER_MANIFESTS := fuzz/Cargo.toml tests/portable/Cargo.toml benches/svix/Cargo.toml benches/queue-engines/Cargo.toml
+OTHER_MANIFESTS := fuzz/Cargo.toml tests/portable/Cargo.toml benches/svix/Cargo.toml benches/queue-engines/Cargo.toml \
+  examples/frameworks/Cargo.toml
 # The providers' own libraries, in pinned versions and in the newest ones.
 PROVIDER_SDKS := target/provider-sdks
 NEWEST_SDKS := target/newest-provider-sdks
@@ -29,7 +30,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv portable features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-queue-engines queue-proof desync desync-origins bench-smoke instructions fuzz build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-queue-engines queue-proof desync desync-origins bench-smoke instructions fuzz build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -143,6 +144,11 @@ portable: build-tools node ## Check that core and layer need no C compiler, and 
 	  --manifest-path tests/portable/Cargo.toml --target-dir target/portable --target wasm32-wasip1
 	$(CARGO) run --locked --manifest-path tests/portable/Cargo.toml --target-dir target/portable \
 	  --features ecdsa,ed25519,rfc9421
+
+# The frameworks of docs/frameworks.md. salvo needs a newer Rust than the layer does.
+frameworks: build-tools ## Test the programs for actix-web, poem, salvo, warp, AWS Lambda and sqlx
+	$(CARGO) fmt --check --manifest-path examples/frameworks/Cargo.toml
+	$(CARGO) test --locked --manifest-path examples/frameworks/Cargo.toml --target-dir target/frameworks
 
 features: build-tools ## Check the library crates with every pair of their features
 	$(CARGO) hack --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-hack

@@ -1,0 +1,7 @@
+//! Tests of the programs for each framework.
+
+mod controls;
+mod lambda;
+mod pages;
+mod servers;
+mod support;
