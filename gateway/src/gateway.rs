@@ -143,13 +143,7 @@ impl Gateway {
         if let (Some(inspector), Some(config)) = (&self.inspector, inspector_config) {
             inspector.adopt(config);
         }
-        let running = Arc::new(running);
-        self.running.store(Arc::clone(&running));
-        for route in running.routes.iter() {
-            if let Some(tenants) = &route.tenants {
-                tenants.adopt(route);
-            }
-        }
+        self.running.store(Arc::new(running));
         Ok(())
     }
 

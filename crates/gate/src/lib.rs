@@ -97,4 +97,11 @@ pub use self::source::{
 #[doc(hidden)]
 pub mod internal {
     pub use crate::outcome::{is_grpc_response, is_withheld};
+    use crate::source::Source;
+
+    /// Returns `source` with the tenant of `tenant`, its verifier and its replay keys. Both sources
+    /// have the same name.
+    pub fn for_tenant_of(source: &Source, tenant: &Source) -> Source {
+        source.for_tenant_of(tenant)
+    }
 }

@@ -28,7 +28,7 @@ impl ApiRequest<'_> {
         let route = self.route(source);
         let route = route
             .ok_or_else(|| Problem::not_found(format!("no source has the name {source:?}")))?;
-        match (&route.tenants, tenant) {
+        match (&route.shared.tenants, tenant) {
             (None, None) => Ok(route),
             (None, Some(_)) => Err(Problem::not_found("the source has no tenants")),
             (Some(_), None) => Err(Problem::bad_request(

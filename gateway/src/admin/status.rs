@@ -140,10 +140,10 @@ impl ApiRequest<'_> {
         });
         Source {
             name: source.name(),
-            path: &route.path,
+            path: &route.shared.path,
             provider: source.provider(),
-            upstream: route.upstream.name(),
-            capture: route.capture.name(),
+            upstream: route.shared.upstream.name(),
+            capture: route.shared.capture.name(),
             keys: keys.collect(),
         }
     }

@@ -56,7 +56,7 @@ impl Gateway {
                 }
             },
         };
-        if route.route.capture != CaptureScope::None {
+        if route.route.shared.capture != CaptureScope::None {
             request.start_capture(&route.route);
         }
         let admission = pin!(self.gate().admit_current(&mut route, &mut request)).await;
@@ -119,19 +119,22 @@ impl UnknownTenant {
             version,
             earlier,
         } = self;
-        let found = match (earlier, &template.tenants) {
+        let found = match (earlier, &template.shared.tenants) {
             (Some(found), _) => found,
-            (None, Some(tenants)) => tenants.look_up(&template, &name, client).await,
+            (None, Some(tenants)) => tenants.look_up(&template.source, &name, client).await,
             (None, None) => Lookup::Unknown,
         };
-        let (route, reason) = match found {
-            Lookup::Found(route) => return (VersionedRoute { route, version }, None),
-            Lookup::Unknown => (&template, Some(Reason::SourceUnknown)),
+        let reason = match found {
+            Lookup::Found(tenant) => {
+                let route = Arc::new(template.for_tenant(tenant));
+                return (VersionedRoute { route, version }, None);
+            }
+            Lookup::Unknown => Some(Reason::SourceUnknown),
             // A source that only observes forwards deliveries that cannot be verified.
-            Lookup::Unavailable if template.source.mode() == Mode::Observe => (&template, None),
-            Lookup::Unavailable => (&template, Some(Reason::SourceUnavailable)),
+            Lookup::Unavailable if template.source.mode() == Mode::Observe => None,
+            Lookup::Unavailable => Some(Reason::SourceUnavailable),
         };
-        let route = Arc::new(route.for_tenant_without_keys(&name));
+        let route = Arc::new(template.for_tenant_without_keys(&name));
         (VersionedRoute { route, version }, reason.map(Refusal::from))
     }
 }
@@ -142,12 +145,15 @@ impl GatewayRequest<'_, '_, '_> {
         let running = self.gateway.running();
         let (route, tenant) = running.routes.find(self.downstream.request())?;
         let version = running.version;
-        let (Some(name), Some(tenants)) = (tenant, &route.tenants) else {
+        let (Some(name), Some(tenants)) = (tenant, &route.shared.tenants) else {
             let route = Arc::clone(route);
             return Some(Routed::To(VersionedRoute { route, version }));
         };
-        Some(match tenants.cached(route, name) {
-            Some(Lookup::Found(route)) => Routed::To(VersionedRoute { route, version }),
+        Some(match tenants.cached(name) {
+            Some(Lookup::Found(tenant)) => {
+                let route = Arc::new(route.for_tenant(tenant));
+                Routed::To(VersionedRoute { route, version })
+            }
             earlier => Routed::Tenant(UnknownTenant {
                 template: Arc::clone(route),
                 name: name.into(),

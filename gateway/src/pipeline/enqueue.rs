@@ -75,7 +75,7 @@ impl Gateway {
             settlement,
         };
         let policy = route.source.queue();
-        let breaker = route.upstream.gate().breaker();
+        let breaker = route.shared.upstream.gate().breaker();
         let permission = match (policy.mode, policy.order) {
             (QueueMode::Always | QueueMode::Off, _) => None,
             // An earlier attempt may have stored the delivery, and the queue finds it then.

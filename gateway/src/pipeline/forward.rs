@@ -111,14 +111,14 @@ pub(crate) async fn send_upstream<'u>(
         body_len: outgoing.body.len(),
         attempt: outgoing.attempt,
         source: &route.source,
-        default_host: route.upstream.host(),
-        upstream_path: route.upstream_path.as_deref(),
+        default_host: route.shared.upstream.host(),
+        upstream_path: route.shared.upstream_path.as_deref(),
         client: outgoing.client.and_then(ClientAddress::ip),
         scheme: outgoing.scheme,
         request_id: outgoing
             .queued
             .map_or(&*record.id, |queued| queued.request_id),
-        request_id_is_signed: route.request_id_is_signed,
+        request_id_is_signed: route.shared.request_id_is_signed,
         is_resent: outgoing.is_resent,
         queued_at: outgoing.queued.map(|queued| queued.stored_at),
         trace: &trace,
@@ -129,7 +129,11 @@ pub(crate) async fn send_upstream<'u>(
         id: outgoing.verified.and_then(Verified::id),
         guarantee: route.source.delivery_guarantee(),
     };
-    let sent = route.upstream.send(&request, outgoing.body, event).await;
+    let sent = route
+        .shared
+        .upstream
+        .send(&request, outgoing.body, event)
+        .await;
     let (status, server) = match &sent {
         Ok(response) => (Some(response.status()), Some(response.server().clone())),
         Err(error) => (None, error.server.clone()),

@@ -28,7 +28,7 @@ impl Gateway {
         let refusal = route.map_or(refusal, |route| route.source.shape(refusal));
         record.refused(route, refusal);
         if let Some(route) = route
-            && !route.capture.includes(Some(refusal.reason()))
+            && !route.shared.capture.includes(Some(refusal.reason()))
             && let Some(capture) = downstream.capture_mut()
         {
             capture.discard();
@@ -41,7 +41,7 @@ impl Gateway {
         }
         let keep_alive = downstream.prepare_early_response().await;
         let detail = route
-            .filter(|route| route.expose_reason)
+            .filter(|route| route.shared.expose_reason)
             .map(|_| refusal.reason().label());
         let (head, body) = refusal_response(refusal, downstream.audience(), &record.id, detail);
         self.send_response(downstream, head, body, keep_alive, record)

@@ -168,15 +168,15 @@ async fn route_of_tenant(
     route: &Arc<Route>,
     tenant: &str,
 ) -> Result<Arc<Route>, ResendError> {
-    let (None, Some(tenants)) = (&captured.verified, &route.tenants) else {
+    let (None, Some(tenants)) = (&captured.verified, &route.shared.tenants) else {
         return Ok(Arc::new(route.for_tenant_without_keys(tenant)));
     };
-    let found = match tenants.cached(route, tenant) {
+    let found = match tenants.cached(tenant) {
         Some(found) => found,
-        None => tenants.look_up(route, tenant, None).await,
+        None => tenants.look_up(&route.source, tenant, None).await,
     };
     match found {
-        Lookup::Found(route) => Ok(route),
+        Lookup::Found(tenant) => Ok(Arc::new(route.for_tenant(tenant))),
         Lookup::Unknown => Err(ResendError::SourceGone),
         Lookup::Unavailable => Err(ResendError::NotVerified(Reason::SourceUnavailable.into())),
     }

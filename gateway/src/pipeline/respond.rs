@@ -170,7 +170,7 @@ pub(super) fn withheld(
     head: &ResponseHeader,
 ) -> WithheldResponse {
     let (request, scheme) = (downstream.request(), downstream.scheme());
-    WithheldResponse::new(head, request, route.upstream_path.as_deref(), scheme)
+    WithheldResponse::new(head, request, route.shared.upstream_path.as_deref(), scheme)
 }
 
 /// Responds 204 to a sender that cannot read a gRPC response.

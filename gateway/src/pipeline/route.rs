@@ -17,18 +17,27 @@ use crate::config::{self, CaptureScope, PathPattern, QueryMatch, RequestQuery, T
 use crate::inspector::capture::CapturedSource;
 use crate::inspector::compact::{FactHeaders, RouteNames};
 use crate::telemetry::metrics::{Metrics, SourceMetrics, UpstreamMetrics};
-use crate::tenants::{TenantState, Tenants};
+use crate::tenants::{Tenant, Tenants};
 use crate::upstream::{REQUEST_ID, Upstream};
 
-/// A source with its upstream and its metrics.
+/// A source, or a tenant of it, with its upstream and its metrics.
 #[derive(Debug)]
 pub(crate) struct Route {
+    pub(crate) source: Source,
+    /// The tenant whose keys the source has. `None` if the source has no tenants, and if it has but
+    /// this route has the keys of none.
+    tenant: Option<Arc<Tenant>>,
+    pub(crate) shared: Arc<SharedRoute>,
+}
+
+/// The part of a route that all tenants of its source share.
+#[derive(Debug)]
+pub(crate) struct SharedRoute {
     /// The path of its requests, in which `{tenant}` stands for each tenant.
     pub(crate) path: Arc<str>,
-    pub(crate) source: Source,
     pub(crate) upstream: Arc<Upstream>,
     /// The path that the upstream gets. `None`: the path of the request.
-    pub(crate) upstream_path: Option<Arc<str>>,
+    pub(crate) upstream_path: Option<Box<str>>,
     /// Whether responses name the reason of a refusal.
     pub(crate) expose_reason: bool,
     /// The names in the records of the inspector.
@@ -39,13 +48,10 @@ pub(crate) struct Route {
     pub(crate) captured: Option<Arc<CapturedSource>>,
     /// Whether the signature covers `x-request-id`.
     pub(crate) request_id_is_signed: bool,
-    pub(crate) metrics: Arc<SourceMetrics>,
-    pub(crate) upstream_metrics: Arc<UpstreamMetrics>,
-    /// The tenants, if the source has some. Its `source` has no keys then. `None` in the route of a
-    /// tenant.
+    pub(crate) metrics: SourceMetrics,
+    pub(crate) upstream_metrics: UpstreamMetrics,
+    /// The tenants, if the source has some.
     pub(crate) tenants: Option<Arc<Tenants>>,
-    /// The version of the secrets, if this is the route of one tenant.
-    pub(crate) tenant: Option<Arc<TenantState>>,
 }
 
 /// The routes of one configuration, by path.
@@ -97,7 +103,7 @@ impl Routes {
             let query = config.query.clone();
             let previous = previous.and_then(|routes| routes.of_source(config.source.name()));
             let route = Arc::new(Route::new(config, upstream, metrics, previous)?);
-            by_source.insert(route.names.source.clone(), Arc::clone(&route));
+            by_source.insert(route.shared.names.source.clone(), Arc::clone(&route));
             let by_host = match path.has_tenant() {
                 false => by_path.entry(Arc::clone(path.text())).or_default(),
                 true => {
@@ -198,7 +204,7 @@ impl Route {
             upstream: upstream.name().to_owned(),
             headers: FactHeaders::new(&source),
         };
-        let previous = previous.and_then(|route| route.tenants.as_ref());
+        let previous = previous.and_then(|route| route.shared.tenants.as_ref());
         let tenants = tenants.map(|config| start_tenants(source.name(), config, previous));
         let tenants = tenants.transpose()?;
         let key_ids = match &tenants {
@@ -206,60 +212,50 @@ impl Route {
             None => source.verifier().key_ids().map(str::to_owned).collect(),
         };
         let request_id = HeaderName::from_static(REQUEST_ID);
-        Ok(Self {
+        let shared = SharedRoute {
             names: Arc::new(names),
             path: Arc::clone(path.text()),
-            metrics: Arc::new(SourceMetrics::new(metrics, &source, key_ids)),
-            upstream_metrics: Arc::new(UpstreamMetrics::new(metrics, upstream.name())),
+            metrics: SourceMetrics::new(metrics, &source, key_ids),
+            upstream_metrics: UpstreamMetrics::new(metrics, upstream.name()),
             captured: (capture != CaptureScope::None)
                 .then(|| Arc::new(CapturedSource::new(&source, setup))),
             request_id_is_signed: source.verifier().scheme().reads(&request_id),
-            source,
             upstream,
-            upstream_path: upstream_path.map(Arc::from),
+            upstream_path: upstream_path.map(Box::from),
             expose_reason,
             capture,
             tenants,
+        };
+        Ok(Self {
+            source,
             tenant: None,
+            shared: Arc::new(shared),
         })
     }
 
-    /// Returns this route for the deliveries of a tenant, whose `source` has its keys.
-    pub(crate) fn for_tenant(&self, source: Source, tenant: Option<Arc<TenantState>>) -> Self {
+    /// Returns this route for the deliveries of `tenant`.
+    pub(crate) fn for_tenant(&self, tenant: Arc<Tenant>) -> Self {
         Self {
-            path: Arc::clone(&self.path),
-            source,
-            upstream: Arc::clone(&self.upstream),
-            upstream_path: self.upstream_path.clone(),
-            expose_reason: self.expose_reason,
-            names: Arc::clone(&self.names),
-            capture: self.capture,
-            captured: self.captured.clone(),
-            request_id_is_signed: self.request_id_is_signed,
-            metrics: Arc::clone(&self.metrics),
-            upstream_metrics: Arc::clone(&self.upstream_metrics),
-            tenants: None,
-            tenant,
+            source: tenant.source_with(&self.source),
+            tenant: Some(tenant),
+            shared: Arc::clone(&self.shared),
         }
-    }
-
-    /// Returns whether this is the route of a tenant that was made of `template`.
-    pub(crate) fn is_made_of(&self, template: &Self) -> bool {
-        Arc::ptr_eq(&self.names, &template.names)
     }
 
     /// Returns this route with the name of a tenant and without keys. No delivery verifies by it.
     pub(crate) fn for_tenant_without_keys(&self, tenant: &str) -> Self {
         let verifier = self.source.verifier().clone();
-        self.for_tenant(self.source.for_tenant(tenant, verifier), None)
+        Self {
+            source: self.source.for_tenant(tenant, verifier),
+            tenant: None,
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// Returns whether the keys of the route are still those of its tenant.
     pub(crate) fn has_current_keys(&self) -> bool {
-        match (self.source.tenant(), &self.tenant) {
-            (Some(name), Some(tenant)) => tenant.is_current(name),
-            _ => true,
-        }
+        let tenant = self.tenant.as_ref();
+        tenant.is_none_or(|tenant| tenant.is_current())
     }
 }
 

@@ -83,7 +83,7 @@ impl QueueDelivery {
             Err(error) => (outcome, Err(error.reason)),
             Ok(response) => {
                 if response.status().is_redirection() && self.redirected.should_log() {
-                    let upstream_path = route.upstream_path.as_deref();
+                    let upstream_path = route.shared.upstream_path.as_deref();
                     WithheldResponse::new(response.head(), &head, upstream_path, &restored.scheme)
                         .log_queued(&restored.request_id, &info.source);
                 }

@@ -86,7 +86,7 @@ fn target(route: &Route) -> Target {
     let policy = route.source.queue();
     Target {
         source: route.source.name().into(),
-        upstream: Arc::clone(route.upstream.gate()),
+        upstream: Arc::clone(route.shared.upstream.gate()),
         order: policy.order,
         schedule: policy.schedule,
         lease: route.source.lease(),

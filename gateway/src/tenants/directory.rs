@@ -8,37 +8,26 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Instant;
 
-use parking_lot::Mutex;
 use rustix::fs::{CWD, Dir, FsWord, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2};
 use rustix::io::Errno;
 
-use super::CHECK_INTERVAL;
 use crate::config::FileVersion;
 
 /// The largest file of a tenant, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// A directory with one file for each tenant.
+/// A directory with one file for each tenant. Each call opens it again, because an operator can
+/// replace the directory itself.
+///
+/// Each call may wait for a disk or a network.
 #[derive(Debug)]
 pub(super) struct TenantDirectory {
     path: PathBuf,
-    /// An operator can replace the directory itself, so it is opened again from time to time.
-    opened: Mutex<Option<(Arc<OwnedFd>, Instant)>>,
 }
 
 /// The device and the number of a directory.
 pub(super) type DirectoryIdentity = (u64, u64);
-
-/// Whether a call may wait for a disk or a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
-    Allowed,
-    /// The call fails with [`Errno::AGAIN`] if the kernel does not know the names already.
-    Never,
-}
 
 /// Why the file of a tenant cannot be used.
 #[derive(Debug)]
@@ -59,10 +48,7 @@ pub(super) struct TenantSecret {
 
 impl TenantDirectory {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            opened: Mutex::default(),
-        }
+        Self { path }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -75,26 +61,24 @@ impl TenantDirectory {
     ///
     /// Returns the error of the system if the directory cannot be opened.
     pub(super) fn identity(&self) -> rustix::io::Result<(DirectoryIdentity, FsWord)> {
-        let directory = self.open(Wait::Allowed)?;
+        let directory = self.open()?;
         let found = fstat(&directory)?;
         Ok(((found.st_dev, found.st_ino), fstatfs(&directory)?.f_type))
     }
 
-    /// Returns the names in the directory, which is opened again.
+    /// Returns the names in the directory.
     ///
     /// # Errors
     ///
     /// Returns [`FileError::Directory`] if the directory cannot be opened or read.
     pub(super) fn names(&self) -> Result<Vec<String>, FileError> {
-        *self.opened.lock() = None;
         let names = self.list();
         names.map_err(|error| FileError::Directory(error.into()))
     }
 
     fn list(&self) -> rustix::io::Result<Vec<String>> {
-        let directory = self.directory(Wait::Allowed)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = openat(directory.as_fd(), ".", flags, Mode::empty())?;
+        let directory = openat(CWD, &self.path, flags, Mode::empty())?;
         let mut names = Vec::new();
         for entry in Dir::new(directory)? {
             // A name that is not UTF-8 is no name of a tenant.
@@ -107,9 +91,9 @@ impl TenantDirectory {
     ///
     /// # Errors
     ///
-    /// Returns [`FileError`] if the file cannot be opened, or if the call would wait.
-    pub(super) fn version(&self, name: &str, wait: Wait) -> Result<Option<FileVersion>, FileError> {
-        let Some(file) = self.find(name, OFlags::PATH, wait)? else {
+    /// Returns [`FileError`] if the file cannot be opened.
+    pub(super) fn version(&self, name: &str) -> Result<Option<FileVersion>, FileError> {
+        let Some(file) = self.find(name, OFlags::PATH)? else {
             return Ok(None);
         };
         let metadata = file.metadata().map_err(FileError::Open)?;
@@ -125,7 +109,7 @@ impl TenantDirectory {
     pub(super) fn read(&self, name: &str) -> Result<Option<TenantSecret>, FileError> {
         // `NONBLOCK`: opening a pipe would wait for its writer.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let Some(file) = self.find(name, flags, Wait::Allowed)? else {
+        let Some(file) = self.find(name, flags)? else {
             return Ok(None);
         };
         let metadata = file.metadata().map_err(FileError::Open)?;
@@ -150,7 +134,7 @@ impl TenantDirectory {
     /// Returns whether `name` is the file of this version itself: no link, no mount point, and in
     /// no directory below.
     fn is_direct(&self, name: &str, version: FileVersion) -> bool {
-        let Ok(directory) = self.directory(Wait::Allowed) else {
+        let Ok(directory) = self.open() else {
             return false;
         };
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
@@ -160,23 +144,24 @@ impl TenantDirectory {
         !name.contains('/') && found.is_some_and(|found| FileVersion::of(&found) == version)
     }
 
-    /// Returns whether the creation of the missing file `name` is a change in the directory: it is
-    /// in no directory below, and no link to a missing file.
+    /// Returns whether the creation of the missing file `name` is a change in the directory: it is no
+    /// link to a missing file, and the directory below that it would be in is missing too.
     pub(super) fn is_absent(&self, name: &str) -> bool {
-        let Ok(directory) = self.directory(Wait::Allowed) else {
+        let Ok(directory) = self.open() else {
             return false;
         };
+        let name = name.split('/').next().unwrap_or_default();
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH;
         let found = openat2(directory.as_fd(), name, flags, Mode::empty(), resolve);
-        !name.contains('/') && matches!(found, Err(Errno::NOENT))
+        matches!(found, Err(Errno::NOENT))
     }
 
     /// Opens the file `name` beneath the directory.
-    fn find(&self, name: &str, flags: OFlags, wait: Wait) -> Result<Option<File>, FileError> {
-        let directory = self.directory(wait);
+    fn find(&self, name: &str, flags: OFlags) -> Result<Option<File>, FileError> {
+        let directory = self.open();
         let directory = directory.map_err(|error| FileError::Directory(error.into()))?;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | wait.flags();
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         let flags = flags | OFlags::CLOEXEC;
         match openat2(directory.as_fd(), name, flags, Mode::empty(), resolve) {
             Ok(file) => Ok(Some(File::from(file))),
@@ -185,31 +170,9 @@ impl TenantDirectory {
         }
     }
 
-    /// Returns the directory, which was opened within [`CHECK_INTERVAL`].
-    fn directory(&self, wait: Wait) -> rustix::io::Result<Arc<OwnedFd>> {
-        let now = Instant::now();
-        if let Some((directory, at)) = &*self.opened.lock()
-            && now.duration_since(*at) < CHECK_INTERVAL
-        {
-            return Ok(Arc::clone(directory));
-        }
-        let directory = Arc::new(self.open(wait)?);
-        *self.opened.lock() = Some((Arc::clone(&directory), now));
-        Ok(directory)
-    }
-
-    fn open(&self, wait: Wait) -> rustix::io::Result<OwnedFd> {
+    fn open(&self) -> rustix::io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat2(CWD, &self.path, flags, Mode::empty(), wait.flags())
-    }
-}
-
-impl Wait {
-    fn flags(self) -> ResolveFlags {
-        match self {
-            Self::Allowed => ResolveFlags::empty(),
-            Self::Never => ResolveFlags::CACHED,
-        }
+        openat(CWD, &self.path, flags, Mode::empty())
     }
 }
 
@@ -294,7 +257,8 @@ mod tests {
         }
         symlink("missing", path.join("dangling")).unwrap();
         assert!(directory.is_absent("missing"));
-        for name in ["acme", "dangling", "next/acme"] {
+        assert!(directory.is_absent("next/acme"));
+        for name in ["acme", "dangling", "..2026/missing", "dangling/acme"] {
             assert!(!directory.is_absent(name), "{name}");
         }
         let refused = directory.read("large").map(drop);
@@ -307,14 +271,10 @@ mod tests {
     fn a_version_changes_with_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let directory = TenantDirectory::new(folder.path().to_owned());
-        let version = || directory.version("acme", Wait::Allowed).unwrap();
+        let version = || directory.version("acme").unwrap();
         fs::write(folder.path().join("acme"), "one").unwrap();
         let first = version();
         assert!(first.is_some() && version() == first);
-        // The kernel may have forgotten the name. If it has not, the call needs no disk.
-        if let Ok(found) = directory.version("acme", Wait::Never) {
-            assert_eq!(found, first);
-        }
         fs::write(folder.path().join("new"), "one").unwrap();
         fs::rename(folder.path().join("new"), folder.path().join("acme")).unwrap();
         let second = version();

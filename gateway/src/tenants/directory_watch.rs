@@ -1,31 +1,32 @@
-//! Notices that the directories of tenants have not changed, so that deliveries need no look at
-//! their files.
+//! Reads which names in the directories of tenants have changed, so that nothing else is looked at.
 //!
 //! The kernel reports changes of a directory by inotify, if they go through the directory on this
-//! machine. Deliveries therefore check a file that is a link, has two names or is a mount point.
-//! They also check all files on other kinds of file systems, such as NFS, and all files while the
-//! watching thread is late.
+//! machine. A file that is a link, has two names or is a mount point is therefore checked by the
+//! deliveries, and so are all files on other kinds of file systems, such as NFS. All files are
+//! checked while the watching thread is late.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::collections::BTreeSet;
+use std::mem::{self, MaybeUninit};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::fs::{FsWord, Timespec};
-use rustix::io::{Errno, read};
+use rustix::io::Errno;
 
-use super::CHECK_INTERVAL;
 use super::directory::{DirectoryIdentity, TenantDirectory};
-use super::state::millis;
+use super::tenant::millis;
 
 /// How often the thread looks whether the directories are still the same.
-const INTERVAL: Duration = Duration::from_millis(500);
+pub(super) const INTERVAL: Duration = Duration::from_millis(500);
+/// The shortest time from one change to the next look, unless a delivery waits.
 const MIN_PAUSE: Duration = Duration::from_millis(20);
-/// How long the result of a look counts. A changed file counts within the sum of this time and the
-/// interval in which deliveries check.
+/// How long the result of a look counts.
 const TRUST: Duration = Duration::from_millis(1000);
+/// The number of bytes of events that are read at once.
+const EVENT_BUFFER: usize = 16 * 1024;
 /// File systems that report each change by inotify: btrfs, ext4, F2FS, overlay, tmpfs, XFS, ZFS.
 const LOCAL_FILE_SYSTEMS: [FsWord; 7] = [
     0x9123_683e,
@@ -37,74 +38,145 @@ const LOCAL_FILE_SYSTEMS: [FsWord; 7] = [
     0x2fc1_2fc1,
 ];
 
-/// The result of the last look. Times are milliseconds of [`millis`].
+/// What deliveries know about the watched directories. Times are milliseconds of [`millis`].
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// The last moment at which a check may have missed a change.
-    changed: AtomicU64,
-    /// Until when the absence of changes counts.
+    /// The last moment at which a change may have been missed.
+    missed: AtomicU64,
+    /// Until when the keys of a tenant are up to date, unless they are revoked.
     trusted_until: AtomicU64,
 }
 
 impl Watch {
-    /// Returns whether nothing has changed since `checked`, up to `now`.
-    pub(super) fn is_unchanged(&self, checked: u64, now: u64) -> bool {
+    /// Returns whether no change was missed since `checked`, up to `now`.
+    pub(super) fn is_complete(&self, checked: u64, now: u64) -> bool {
         now < self.trusted_until.load(Ordering::Acquire)
-            && checked > self.changed.load(Ordering::Acquire)
+            && checked > self.missed.load(Ordering::Acquire)
+    }
+
+    /// Records that all changes before `looked` are known.
+    pub(super) fn trust(&self, looked: Instant) {
+        let until = millis(looked + TRUST);
+        self.trusted_until.store(until, Ordering::Release);
+    }
+
+    /// Records that changes before now may have been missed. Deliveries check their files again.
+    pub(super) fn distrust(&self) {
+        let now = millis(Instant::now());
+        self.missed.store(now, Ordering::Release);
+        self.trusted_until.store(0, Ordering::Release);
     }
 }
+
+/// A name that has changed, with the position of its directory.
+pub(super) type ChangedName = (usize, Box<str>);
 
 /// The watched directories of one source.
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
     watched: Option<Watched>,
+    changed: BTreeSet<ChangedName>,
+    /// Whether a change was reported without its name.
+    is_lost: bool,
 }
 
 #[derive(Debug)]
 struct Watched {
     inotify: OwnedFd,
     directories: Vec<DirectoryIdentity>,
+    /// The watch of each directory. Equal directories have one watch.
+    watches: Vec<i32>,
 }
 
 impl Watcher {
-    /// Looks for changes of `directories`, and records the result.
+    /// Returns the names that have changed in `directories` since the last look. `None` if other
+    /// changes are possible: the directories are watched from now on, or they cannot be watched.
     pub(super) fn look<'d>(
         &mut self,
         directories: impl Iterator<Item = &'d TenantDirectory> + Clone,
-        watch: &Watch,
-    ) {
-        let started = Instant::now();
+    ) -> Option<BTreeSet<ChangedName>> {
         let found: Option<Vec<_>> = directories.clone().map(identity).collect();
-        let is_unchanged = match (&self.watched, &found) {
-            (Some(watched), Some(found)) => watched.directories == *found && watched.is_quiet(),
+        // After the identities: a directory that is still the same has reported all its changes.
+        self.read_events();
+        let is_same = match (&self.watched, &found) {
+            (Some(watched), Some(found)) => watched.directories == *found,
             _ => false,
         };
-        if !is_unchanged {
-            // The directory of an event may be gone, so all are watched anew.
-            self.watched = found.and_then(|found| Watched::start(directories, found));
-            // Deliveries check their files once again. Until the interval ends, a check may go
-            // through a directory that was opened before the change.
-            let changed = millis(Instant::now() + CHECK_INTERVAL);
-            watch.changed.store(changed, Ordering::Release);
+        let (changed, is_lost) = (mem::take(&mut self.changed), mem::take(&mut self.is_lost));
+        if is_same && !is_lost {
+            return Some(changed);
         }
-        let until = self.watched.as_ref().map(|_| millis(started + TRUST));
-        let until = until.unwrap_or_default();
-        watch.trusted_until.store(until, Ordering::Release);
+        self.watched = found.and_then(|found| Watched::start(directories, found));
+        None
     }
 
-    /// Waits for the next look.
-    pub(super) fn wait(&self) {
+    /// Reads the events that the kernel holds, because it holds a limited number only.
+    pub(super) fn read_events(&mut self) {
         let Some(watched) = &self.watched else {
-            thread::sleep(INTERVAL);
             return;
         };
-        // Changes without a pause must not keep the thread busy.
-        thread::sleep(MIN_PAUSE);
-        let mut waiting = [PollFd::new(&watched.inotify, PollFlags::IN)];
-        let interval = Timespec::try_from(INTERVAL).ok();
-        // An error, such as an interruption, means that the next look is early.
-        let _: Result<usize, Errno> = poll(&mut waiting, interval.as_ref());
+        let mut buffer = [MaybeUninit::uninit(); EVENT_BUFFER];
+        let mut events = Reader::new(&watched.inotify, &mut buffer);
+        let no_name = ReadFlags::QUEUE_OVERFLOW
+            | ReadFlags::IGNORED
+            | ReadFlags::UNMOUNT
+            | ReadFlags::DELETE_SELF
+            | ReadFlags::MOVE_SELF;
+        loop {
+            let event = match events.next() {
+                Ok(event) => event,
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => continue,
+                Err(_) => {
+                    self.is_lost = true;
+                    return;
+                }
+            };
+            let Some(name) = event
+                .file_name()
+                .filter(|_| !event.events().intersects(no_name))
+            else {
+                self.is_lost = true;
+                continue;
+            };
+            // A name that is not UTF-8 is no name of a tenant.
+            let Ok(name) = name.to_str() else {
+                continue;
+            };
+            let positions = watched.watches.iter().enumerate();
+            let positions = positions.filter(|(_, watch)| **watch == event.wd());
+            self.changed
+                .extend(positions.map(|(position, _)| (position, name.into())));
+        }
     }
+
+    pub(super) fn is_watching(&self) -> bool {
+        self.watched.is_some()
+    }
+
+    /// Waits up to `longest` for the next change, or until `wake` is readable. After `changes`, only
+    /// `wake` ends a short pause, because changes without an end must not keep the thread busy.
+    pub(super) fn wait(&self, wake: &OwnedFd, longest: Duration, changes: Changes) {
+        let mut waiting = vec![PollFd::new(wake, PollFlags::IN)];
+        let longest = match (changes, &self.watched) {
+            (Changes::Some, _) => longest.min(MIN_PAUSE),
+            (Changes::None, None) => longest,
+            (Changes::None, Some(watched)) => {
+                waiting.push(PollFd::new(&watched.inotify, PollFlags::IN));
+                longest
+            }
+        };
+        let longest = Timespec::try_from(longest).ok();
+        // An error, such as an interruption, means that the next look is early.
+        let _: Result<usize, Errno> = poll(&mut waiting, longest.as_ref());
+    }
+}
+
+/// Whether a look has found changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changes {
+    None,
+    Some,
 }
 
 /// Returns the identity of a directory, if its file system reports changes.
@@ -132,18 +204,20 @@ impl Watched {
                 | WatchFlags::MOVE
                 | WatchFlags::MOVE_SELF
                 | WatchFlags::ONLYDIR;
-            for directory in directories.clone() {
-                inotify::add_watch(&inotify, directory.path(), changes)?;
-            }
-            Ok(inotify)
+            let watches = directories
+                .clone()
+                .map(|directory| inotify::add_watch(&inotify, directory.path(), changes));
+            let watches = watches.collect::<Result<_, _>>()?;
+            Ok((inotify, watches))
         });
         match started {
-            Ok(inotify) => {
+            Ok((inotify, watches)) => {
                 let still: Option<Vec<_>> = directories.map(identity).collect();
                 let is_same = still.is_some_and(|still| still == found);
                 is_same.then_some(Self {
                     inotify,
                     directories: found,
+                    watches,
                 })
             }
             Err(error) => {
@@ -152,107 +226,147 @@ impl Watched {
             }
         }
     }
-
-    /// Returns whether there is no event. The events are not read further: the deliveries check
-    /// their own files.
-    fn is_quiet(&self) -> bool {
-        let mut event = [0; 4096];
-        matches!(
-            read(self.inotify.as_fd(), &mut event[..]),
-            Err(Errno::AGAIN)
-        )
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::symlink;
     use std::path::Path;
 
     use super::*;
 
-    /// Looks once. Returns whether a check right before that still counts.
-    fn look(watcher: &mut Watcher, watch: &Watch, path: &Path) -> bool {
-        let checked = millis(Instant::now());
+    fn look(watcher: &mut Watcher, path: &Path) -> Option<Vec<String>> {
         let directory = TenantDirectory::new(path.to_owned());
-        watcher.look([&directory].into_iter(), watch);
-        // A change in the millisecond of the check counts as a later one.
-        watch.is_unchanged(checked.max(1), checked)
+        let changed = watcher.look([&directory].into_iter())?;
+        let names = changed.into_iter();
+        Some(names.map(|(_, name)| name.into_string()).collect())
     }
 
+    /// A change of a directory, and the names that are reported.
+    type Change<'c> = (&'c str, &'c dyn Fn(), Option<&'c [&'c str]>);
+
     #[test]
-    fn each_change_in_the_directory_ends_the_trust() {
+    fn each_change_in_the_directory_is_reported_by_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tenants");
         fs::create_dir(&path).unwrap();
         let file = path.join("acme");
         fs::write(&file, "one").unwrap();
-        let (mut watcher, watch) = (Watcher::default(), Watch::default());
-        let mut looks = || look(&mut watcher, &watch, &path);
+        fs::write(path.join("umbrella"), "one").unwrap();
+        let mut watcher = Watcher::default();
         // The first look cannot know what has happened before.
-        assert!(!looks());
-        let changes: [(&str, &dyn Fn()); 7] = [
-            ("written in place", &|| fs::write(&file, "two").unwrap()),
-            ("replaced", &|| {
-                fs::write(path.join(".new"), "one").unwrap();
-                fs::rename(path.join(".new"), &file).unwrap();
-            }),
-            ("touched", &|| {
-                let file = fs::File::options().write(true).open(&file).unwrap();
-                file.set_modified(std::time::SystemTime::UNIX_EPOCH)
-                    .unwrap();
-            }),
-            ("removed", &|| fs::remove_file(&file).unwrap()),
-            ("created", &|| fs::write(&file, "one").unwrap()),
-            ("moved away", &|| {
-                fs::rename(&path, folder.path().join("moved")).unwrap();
-                fs::create_dir(&path).unwrap();
-            }),
-            ("created again", &|| {
-                fs::remove_dir(&path).unwrap();
-                fs::create_dir(&path).unwrap();
-            }),
+        assert_eq!(look(&mut watcher, &path), None);
+        let changes: [Change<'_>; 9] = [
+            ("nothing", &|| (), Some(&[])),
+            (
+                "written in place",
+                &|| fs::write(&file, "two").unwrap(),
+                Some(&["acme"]),
+            ),
+            (
+                "replaced",
+                &|| {
+                    fs::write(path.join(".new"), "one").unwrap();
+                    fs::rename(path.join(".new"), &file).unwrap();
+                },
+                Some(&[".new", "acme"]),
+            ),
+            (
+                "touched",
+                &|| {
+                    let file = fs::File::options().write(true).open(&file).unwrap();
+                    file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+                        .unwrap();
+                },
+                Some(&["acme"]),
+            ),
+            (
+                "removed",
+                &|| fs::remove_file(&file).unwrap(),
+                Some(&["acme"]),
+            ),
+            (
+                "created as a link",
+                &|| symlink("umbrella", &file).unwrap(),
+                Some(&["acme"]),
+            ),
+            (
+                "moved away",
+                &|| {
+                    fs::rename(&path, folder.path().join("moved")).unwrap();
+                    fs::create_dir(&path).unwrap();
+                },
+                None,
+            ),
+            ("nothing in the new directory", &|| (), Some(&[])),
+            (
+                "created again",
+                &|| {
+                    fs::remove_dir(&path).unwrap();
+                    fs::create_dir(&path).unwrap();
+                },
+                None,
+            ),
         ];
-        for (name, change) in changes {
-            // The control: the directory is trusted while nothing changes.
-            while !looks() {
-                thread::sleep(Duration::from_millis(1));
-            }
+        for (name, change, expected) in changes {
             change();
-            assert!(!looks(), "{name}");
+            let found = look(&mut watcher, &path);
+            let found = found.as_ref().map(|names| names.iter().map(String::as_str));
+            let found: Option<Vec<&str>> = found.map(Iterator::collect);
+            assert_eq!(found.as_deref(), expected, "{name}");
         }
     }
 
     #[test]
-    fn a_check_through_a_directory_that_was_opened_before_the_change_does_not_count() {
+    fn lost_events_are_noticed() {
+        let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        let limit: usize = limit.trim().parse().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let directory = TenantDirectory::new(folder.path().to_owned());
-        let (mut watcher, watch) = (Watcher::default(), Watch::default());
-        let started = millis(Instant::now());
-        watcher.look([&directory].into_iter(), &watch);
-        let interval = u64::try_from(CHECK_INTERVAL.as_millis()).unwrap();
-        let is_counted = |checked| watch.is_unchanged(checked, started);
-        assert!(!is_counted(started + interval - 1));
-        // The control: each later directory was opened after the change.
-        let ended = millis(Instant::now());
-        assert!(is_counted(ended + interval + 1));
+        let mut watcher = Watcher::default();
+        let write = |number: usize| {
+            // The kernel holds equal events in a row once only.
+            let name = ["acme", "umbrella"][number % 2];
+            fs::write(folder.path().join(name), "").unwrap();
+        };
+        assert_eq!(look(&mut watcher, folder.path()), None);
+        (0..limit).for_each(write);
+        assert_eq!(look(&mut watcher, folder.path()), None);
+        // The control: the names are known if the events are read in between.
+        assert_eq!(look(&mut watcher, folder.path()), Some(Vec::new()));
+        (0..limit).for_each(|number| {
+            write(number);
+            watcher.read_events();
+        });
+        let names = ["acme", "umbrella"].map(str::to_owned);
+        assert_eq!(look(&mut watcher, folder.path()), Some(names.to_vec()));
     }
 
     #[test]
-    fn a_look_counts_for_a_short_time_and_on_local_file_systems_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut watcher, watch) = (Watcher::default(), Watch::default());
-        while !look(&mut watcher, &watch, folder.path()) {
-            thread::sleep(Duration::from_millis(1));
-        }
-        let now = millis(Instant::now());
-        let later = now + u64::try_from(TRUST.as_millis()).unwrap();
-        assert!(!watch.is_unchanged(now, later));
-        // The trust ends at once with the directory, and never begins in another one.
+    fn directories_on_other_file_systems_and_missing_ones_are_not_watched() {
         for path in ["/nonexistent/tenants", "/proc"] {
+            let mut watcher = Watcher::default();
             for _ in 0..3 {
-                assert!(!look(&mut watcher, &watch, Path::new(path)), "{path}");
+                assert_eq!(look(&mut watcher, Path::new(path)), None, "{path}");
+                assert!(!watcher.is_watching(), "{path}");
             }
         }
+    }
+
+    #[test]
+    fn a_look_counts_for_a_short_time_and_not_for_earlier_checks() {
+        let watch = Watch::default();
+        let looked = Instant::now();
+        let now = millis(looked);
+        assert!(!watch.is_complete(now + 1, now));
+        watch.trust(looked);
+        assert!(watch.is_complete(now + 1, now));
+        let later = now + u64::try_from(TRUST.as_millis()).unwrap();
+        assert!(!watch.is_complete(now + 1, later));
+        watch.distrust();
+        watch.trust(Instant::now());
+        let distrusted = millis(Instant::now());
+        assert!(!watch.is_complete(now, distrusted));
+        assert!(watch.is_complete(distrusted + 1, distrusted));
     }
 }

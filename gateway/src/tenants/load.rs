@@ -2,49 +2,45 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hookgate_core::internal::{ErrorChain, key_digests};
 use hookgate_core::{Key, VerifierBuilder};
+use hookgate_gate::Source;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::lookup_limit::LookupFor;
 use super::owners::KeyDigest;
 use super::secrets::{Secrets, TenantError, TenantKeys};
-use super::state::TenantState;
-use super::{Lookup, MissKind, Tenants};
-use crate::pipeline::route::Route;
+use super::{Lookup, MissKind, Tenant, Tenants};
 
 /// How often the files of a tenant are read, if they change meanwhile.
 const MAX_ATTEMPTS: usize = 3;
+/// How long a delivery waits for files, before it is refused.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(5);
 
 impl Tenants {
-    /// Looks up the tenant `name` for `client`. `template` is the route of its source.
+    /// Looks up the tenant `name` of `source` for `client`.
     ///
     /// The lookup goes on if this future is dropped, because other requests may wait for it.
     pub(crate) async fn look_up(
         self: &Arc<Self>,
-        template: &Arc<Route>,
+        source: &Source,
         name: &str,
         client: Option<IpAddr>,
     ) -> Lookup {
-        let mut result = self.start_lookup(template, name, client);
+        let mut result = self.start_lookup(source, name, client);
         let result = result.wait_for(Option::is_some).await;
         // The task is gone without a result only if it panicked, or if the process ends.
         let found = result.ok().and_then(|found| found.clone());
-        match found.unwrap_or(Lookup::Unavailable) {
-            // The lookup began before a reload.
-            Lookup::Found(route) if !route.is_made_of(template) => {
-                Lookup::Found(self.renew(template, name, &route))
-            }
-            found => found,
-        }
+        found.unwrap_or(Lookup::Unavailable)
     }
 
     /// Starts a lookup, unless one is in progress.
     fn start_lookup(
         self: &Arc<Self>,
-        template: &Arc<Route>,
+        source: &Source,
         name: &str,
         client: Option<IpAddr>,
     ) -> watch::Receiver<Option<Lookup>> {
@@ -53,7 +49,7 @@ impl Tenants {
             return result.clone();
         }
         // A lookup may have ended since the caller looked into the cache.
-        if let Some(found) = self.cached(template, name) {
+        if let Some(found) = self.cached(name) {
             return watch::channel(Some(found)).1;
         }
         let (sender, result) = watch::channel(None);
@@ -64,9 +60,9 @@ impl Tenants {
         };
         // A runtime that shuts down drops the task at once, and with it the entry, which needs the lock.
         drop(loading);
-        let template = Arc::clone(template);
+        let source = source.clone();
         tokio::spawn(async move {
-            let found = entry.tenants.load(&template, &entry.name, client).await;
+            let found = entry.tenants.load(&source, &entry.name, client).await;
             drop(entry);
             // Every request may have gone.
             sender.send_replace(Some(found));
@@ -74,18 +70,23 @@ impl Tenants {
         result
     }
 
-    async fn load(
-        self: &Arc<Self>,
-        template: &Arc<Route>,
-        name: &str,
-        client: Option<IpAddr>,
-    ) -> Lookup {
+    async fn load(self: &Arc<Self>, source: &Source, name: &str, client: Option<IpAddr>) -> Lookup {
         let lookup = match self.owners.lock().contains(name) {
             true => LookupFor::Known,
             false => LookupFor::Client(client),
         };
-        match self.find(template, name, lookup).await {
-            Ok(Some(route)) => Lookup::Found(route),
+        let finding = self.find(source, name, lookup);
+        let found = match &self.secrets {
+            // A file system may hang, and a scan of many files takes long.
+            Secrets::Files(_) => {
+                let found = timeout(MAX_WAIT, finding).await;
+                found.unwrap_or(Err(TenantError::NotScanned))
+            }
+            // The resolver has a timeout.
+            Secrets::Resolver(_) => finding.await,
+        };
+        match found {
+            Ok(Some(tenant)) => Lookup::Found(tenant),
             Ok(None) => {
                 if let Secrets::Resolver(_) = self.secrets {
                     self.record_keys(name, &[], None);
@@ -94,20 +95,23 @@ impl Tenants {
                 Lookup::Unknown
             }
             Err(error) => {
-                self.log_failure(template, name, &error);
+                self.log_failure(name, &error);
                 self.remember_missing(name, MissKind::Unavailable);
                 Lookup::Unavailable
             }
         }
     }
 
-    /// Reads the secrets of a tenant, and adds its route to the cache.
+    /// Reads the secrets of a tenant, and adds it to the cache.
     async fn find(
         self: &Arc<Self>,
-        template: &Arc<Route>,
+        source: &Source,
         name: &str,
         lookup: LookupFor,
-    ) -> Result<Option<Arc<Route>>, TenantError> {
+    ) -> Result<Option<Arc<Tenant>>, TenantError> {
+        if let Some(confirmed) = self.confirm(name).await? {
+            return Ok(Some(confirmed));
+        }
         for _attempt in 0..MAX_ATTEMPTS {
             let started = Instant::now();
             let Some(TenantKeys { keys, files }) = self.secrets.read(name, lookup).await? else {
@@ -116,23 +120,40 @@ impl Tenants {
             let builder = self.with_keys(name, keys);
             let digests = key_digests(&builder, &self.salt);
             let verifier = builder.build().map_err(TenantError::Build)?;
-            let source = template.source.for_tenant(name, verifier);
-            let state = TenantState::new(Arc::downgrade(self), files, started);
-            let route = Arc::new(template.for_tenant(source, Some(Arc::new(state))));
+            let source = source.for_tenant(name, verifier);
+            let tenant = Arc::new(Tenant::new(Arc::downgrade(self), source, files, started));
             match &self.secrets {
-                Secrets::Files(_) => self.first_scan().await?,
+                Secrets::Files(_) => self.scan.follow().await,
                 Secrets::Resolver(_) => self.claim_unshared(name, &digests).await?,
             }
-            if self.admit_unshared(name, &digests, &route).await? {
-                return Ok(Some(route));
+            if self.admit_unshared(name, &digests, &tenant).await? {
+                return Ok(Some(tenant));
             }
-            self.scan_again().await?;
+            self.scan.scan_again().await;
         }
         Err(TenantError::Changing)
     }
 
-    /// Adds a route to the cache, unless another tenant has one of its keys. Returns false if the
-    /// keys of the tenant are others by now.
+    /// Returns the tenant in the cache, if its files are still those that were read.
+    async fn confirm(&self, name: &str) -> Result<Option<Arc<Tenant>>, TenantError> {
+        let (Secrets::Files(files), Some(tenant)) = (&self.secrets, self.known.get(name)) else {
+            return Ok(None);
+        };
+        if tenant.files.are_recent || tenant.is_revoked() {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        let name = name.to_owned();
+        let versions = files.in_thread(move |files| files.versions(&name)).await?;
+        let is_unchanged = versions.is_ok_and(|versions| versions == tenant.files.versions);
+        Ok(is_unchanged.then(|| {
+            tenant.confirm(started);
+            tenant
+        }))
+    }
+
+    /// Adds a tenant to the cache, unless another one has one of its keys. Returns false if the keys of
+    /// the tenant are others by now.
     ///
     /// # Errors
     ///
@@ -141,11 +162,11 @@ impl Tenants {
         self: &Arc<Self>,
         name: &str,
         digests: &[KeyDigest],
-        route: &Arc<Route>,
+        tenant: &Arc<Tenant>,
     ) -> Result<bool, TenantError> {
         let mut read_again: Option<Arc<str>> = None;
         loop {
-            let other = match self.admit(name, digests, route) {
+            let other = match self.admit(name, digests, tenant) {
                 Admission::Admitted => return Ok(true),
                 Admission::OtherKeys => return Ok(false),
                 Admission::SharedWith(other) => other,
@@ -154,7 +175,7 @@ impl Tenants {
                 return Err(TenantError::SharedKey(other));
             }
             // The other tenant may have other keys by now.
-            self.scan_file_of(&other).await?;
+            self.scan.read_again(&other).await;
             read_again = Some(other);
         }
     }
@@ -177,8 +198,8 @@ impl Tenants {
         Ok(())
     }
 
-    fn admit(&self, name: &str, digests: &[KeyDigest], route: &Arc<Route>) -> Admission {
-        // Held until the route can be revoked.
+    fn admit(&self, name: &str, digests: &[KeyDigest], tenant: &Arc<Tenant>) -> Admission {
+        // Held until the tenant can be revoked.
         let owners = self.owners.lock();
         if !owners.has(name, digests) {
             return Admission::OtherKeys;
@@ -187,7 +208,7 @@ impl Tenants {
             return Admission::SharedWith(other);
         }
         self.missing.invalidate(name);
-        self.known.insert(name.into(), Arc::clone(route));
+        self.known.insert(name.into(), Arc::clone(tenant));
         Admission::Admitted
     }
 
@@ -205,11 +226,10 @@ impl Tenants {
             .fold(builder, |builder, key| builder.key(key))
     }
 
-    fn log_failure(&self, template: &Route, tenant: &str, error: &TenantError) {
-        let source = template.source.name();
+    fn log_failure(&self, tenant: &str, error: &TenantError) {
         if let Some(suppressed) = self.failures.line() {
             tracing::error!(
-                source,
+                source = &*self.source,
                 tenant,
                 error = %ErrorChain(error),
                 suppressed,
@@ -219,10 +239,10 @@ impl Tenants {
     }
 }
 
-/// The result of adding a route to the cache.
+/// The result of adding a tenant to the cache.
 enum Admission {
     Admitted,
-    /// The keys of the tenant are not those of the route.
+    /// The keys that were read are not those of the tenant.
     OtherKeys,
     SharedWith(Arc<str>),
 }

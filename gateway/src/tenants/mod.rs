@@ -5,18 +5,21 @@
 //! error is never taken for a tenant without a secret: the delivery gets 503.
 //!
 //! Tenants with equal keys are refused. All files are therefore read once before the first tenant is
-//! served, and again after one of them has changed. A reload keeps the tenants of a source whose
+//! served, and each file again after it has changed. A reload keeps the tenants of a source whose
 //! configuration is the same.
 
 mod directory;
 mod directory_watch;
+mod follower;
 mod load;
 mod lookup_limit;
 mod owners;
 mod resolver;
 mod scan;
 mod secrets;
-mod state;
+mod tenant;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -34,10 +37,9 @@ use self::owners::{KeyDigest, KeyOwners};
 use self::scan::Scan;
 pub(crate) use self::scan::report_equal_keys;
 use self::secrets::Secrets;
-pub(crate) use self::state::TenantState;
-use self::state::millis;
+pub(crate) use self::tenant::Tenant;
+use self::tenant::millis;
 use crate::config::TenantsConfig;
-use crate::pipeline::route::Route;
 use crate::telemetry::log_throttle::LogThrottle;
 
 /// The number of tenants of a source that are cached. One takes about 2 KB.
@@ -46,8 +48,7 @@ const MAX_KNOWN: u64 = 1 << 17;
 const MAX_MISSING: u64 = 10_000;
 /// A tenant without deliveries for this time leaves the cache.
 const IDLE: Duration = Duration::from_secs(600);
-/// How old the version of a file, or of its directory, may be. A changed file counts within the sum
-/// of both, unless its directory is watched.
+/// How old the version of a file may be, unless changes of its directory are reported.
 const CHECK_INTERVAL: Duration = Duration::from_millis(750);
 /// How old the version of a file in a watched directory may be.
 const WATCHED_CHECK_INTERVAL: Duration = Duration::from_secs(300);
@@ -63,7 +64,7 @@ pub(crate) struct Tenants {
     source: Box<str>,
     config: TenantsConfig,
     secrets: Secrets,
-    known: Cache<Box<str>, Arc<Route>>,
+    known: Cache<Box<str>, Arc<Tenant>>,
     missing: Cache<Box<str>, Miss>,
     /// The salt of the digests of keys.
     salt: [u8; 32],
@@ -78,7 +79,7 @@ pub(crate) struct Tenants {
 /// The result of looking up a tenant.
 #[derive(Clone, Debug)]
 pub(crate) enum Lookup {
-    Found(Arc<Route>),
+    Found(Arc<Tenant>),
     /// There is no such tenant.
     Unknown,
     /// The secrets of the tenant cannot be read now.
@@ -103,15 +104,15 @@ impl Tenants {
     ///
     /// # Errors
     ///
-    /// Returns the error of the client of the resolver, of the system's random numbers, or of the
-    /// thread that reads the files.
+    /// Returns the error of the client of the resolver, of the system's random numbers, of its
+    /// descriptors, or of the thread that reads the files.
     pub(crate) fn start(
         source: &str,
         config: TenantsConfig,
     ) -> Result<Arc<Self>, Box<dyn Error + Send + Sync>> {
         let tenants = Arc::new(Self::new(source, config)?);
         if let Secrets::Files(_) = &tenants.secrets {
-            scan::spawn(&tenants)?;
+            follower::spawn(&tenants)?;
         }
         Ok(tenants)
     }
@@ -121,6 +122,9 @@ impl Tenants {
         getrandom::fill(&mut salt)?;
         // The default policy may refuse a new tenant, which would be loaded for each delivery.
         let known = Cache::builder().max_capacity(MAX_KNOWN).time_to_idle(IDLE);
+        // Changed keys end the use of the tenant in the cache. A delivery in progress can have an
+        // older one, so that one ends when it leaves the cache.
+        let known = known.eviction_listener(|_name, tenant: Arc<Tenant>, _cause| tenant.revoke());
         let missing = Cache::builder().max_capacity(MAX_MISSING);
         Ok(Self {
             source: source.into(),
@@ -132,7 +136,7 @@ impl Tenants {
                 .build(),
             salt,
             owners: Mutex::default(),
-            scan: Scan::default(),
+            scan: Scan::new()?,
             watch: Watch::default(),
             loading: Mutex::default(),
             failures: LogThrottle::default(),
@@ -151,16 +155,11 @@ impl Tenants {
     }
 
     /// Returns the result for a tenant whose secrets need no lookup now. It does not wait.
-    /// `template` is the route of its source.
-    pub(crate) fn cached(&self, template: &Route, name: &str) -> Option<Lookup> {
-        if let Some(route) = self.known.get(name)
-            && let Some(state) = &route.tenant
-            && self.is_current(name, state)
+    pub(crate) fn cached(&self, name: &str) -> Option<Lookup> {
+        if let Some(tenant) = self.known.get(name)
+            && self.is_current(&tenant)
         {
-            return Some(Lookup::Found(match route.is_made_of(template) {
-                true => route,
-                false => self.renew(template, name, &route),
-            }));
+            return Some(Lookup::Found(tenant));
         }
         let miss = self.missing.get(name)?;
         (Instant::now() < miss.until).then_some(match miss.kind {
@@ -169,60 +168,27 @@ impl Tenants {
         })
     }
 
-    /// Replaces the cached routes of a configuration before a reload. They would keep its upstreams
-    /// alive.
-    pub(crate) fn adopt(&self, template: &Route) {
-        for (name, route) in &self.known {
-            if !route.is_made_of(template) {
-                self.renew(template, &name, &route);
+    /// Returns whether the secrets of `tenant` are still the same. It does not wait: if only a disk or
+    /// the resolver knows, the result is false.
+    fn is_current(&self, tenant: &Tenant) -> bool {
+        if tenant.is_revoked() {
+            return false;
+        }
+        let (now, checked) = (millis(Instant::now()), tenant.checked());
+        let age = Duration::from_millis(now.saturating_sub(checked));
+        match &self.secrets {
+            Secrets::Resolver(resolver) => age < resolver.ttl,
+            Secrets::Files(_) if age < CHECK_INTERVAL => true,
+            Secrets::Files(_) => {
+                tenant.files.are_direct
+                    && age < WATCHED_CHECK_INTERVAL
+                    && self.watch.is_complete(checked, now)
             }
         }
     }
 
-    /// Replaces the cached `route` of a tenant by one of `template`, with the same keys.
-    fn renew(&self, template: &Route, name: &str, route: &Route) -> Arc<Route> {
-        let verifier = route.source.verifier().clone();
-        let source = template.source.for_tenant(name, verifier);
-        let renewed = Arc::new(template.for_tenant(source, route.tenant.clone()));
-        // Both routes share their state, so keys that are revoked meanwhile stay revoked.
-        self.known.insert(name.into(), Arc::clone(&renewed));
-        renewed
-    }
-
-    /// Returns whether the secrets of `state` are still those of the tenant `name`. It does not
-    /// wait: if only a disk or the resolver knows, the result is false.
-    pub(crate) fn is_current(&self, name: &str, state: &TenantState) -> bool {
-        if state.is_revoked() {
-            return false;
-        }
-        let time = Instant::now();
-        let (now, checked) = (millis(time), state.checked());
-        let age = Duration::from_millis(now.saturating_sub(checked));
-        let files = match &self.secrets {
-            Secrets::Resolver(resolver) => return age < resolver.ttl,
-            Secrets::Files(files) => files,
-        };
-        if age < CHECK_INTERVAL {
-            return true;
-        }
-        if state.files.are_recent {
-            return false;
-        }
-        if state.files.are_direct
-            && age < WATCHED_CHECK_INTERVAL
-            && self.watch.is_unchanged(checked, now)
-        {
-            return true;
-        }
-        let is_unchanged = files.are_unchanged(name, &state.files.versions);
-        if is_unchanged {
-            state.confirm(time);
-        }
-        is_unchanged
-    }
-
-    /// Records the keys that a tenant has now. The tenants with an equal key are not served any
-    /// more.
+    /// Records the keys that a tenant has now. It is not served by other keys any more, and neither
+    /// are the tenants with an equal key.
     fn record_keys(&self, name: &str, digests: &[KeyDigest], version: Option<u64>) {
         self.record_owner(&mut self.owners.lock(), name, digests, version);
     }
@@ -247,7 +213,10 @@ impl Tenants {
         digests: &[KeyDigest],
         version: Option<u64>,
     ) {
-        let is_new = !owners.contains(name);
+        if !owners.has(name, digests) {
+            self.revoke(name);
+        }
+        let is_new = !digests.is_empty() && !owners.contains(name);
         if is_new && owners.len() >= MAX_OWNERS {
             // A resolver may answer for each name that a sender invents.
             if let Some(removed) = owners.any() {
@@ -266,11 +235,6 @@ impl Tenants {
 
     /// Ends the use of a cached tenant, for deliveries in progress too.
     fn revoke(&self, name: &str) {
-        if let Some(route) = self.known.get(name)
-            && let Some(state) = &route.tenant
-        {
-            state.revoke();
-        }
         self.known.invalidate(name);
     }
 

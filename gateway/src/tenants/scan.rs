@@ -1,169 +1,204 @@
-//! Reads the files of all tenants, to know which of them have equal keys.
+//! Reads the files of tenants, to know which of them have equal keys.
 //!
-//! A tenant is served after the first complete scan. A key that the scan has not seen counts only
-//! after another scan, which reads the files that have changed. The decision is therefore the same
-//! in each process and after each restart, whatever the order of the requests. Only digests of the
-//! keys stay in memory.
+//! A tenant is served after the first complete scan. After that, the names that have changed are read
+//! alone, and the scan is repeated only if changes were missed. A lookup waits until all changes
+//! before it are known. The decision is therefore the same in each process and after each restart,
+//! whatever the order of the requests. Only digests of the keys stay in memory.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::io;
-use std::sync::{Arc, LazyLock, Weak};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::mem;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, LazyLock};
 
 use hookgate_core::Problems;
 use hookgate_core::internal::{ErrorChain, Report, key_digests};
-use tokio::sync::{Mutex, watch};
-use tokio::task::spawn_blocking;
-use tokio::time::{sleep_until, timeout};
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::{Errno, read, write};
+use tokio::sync::watch;
 
 use super::Tenants;
 use super::directory::FileError;
-use super::directory_watch::Watcher;
-use super::secrets::{Files, Secrets, TenantError, TenantKeys};
+use super::secrets::{Files, Secrets, TenantKeys};
 use crate::config::{Config, TenantSecrets};
 
-/// How long a delivery waits for the first scan, before it is refused.
-const MAX_WAIT: Duration = Duration::from_secs(5);
-/// The pause before a scan that has failed is repeated.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// How much longer than a scan the pause after it is. Secrets that change all the time cause scans
-/// for a tenth of the time.
-const PAUSE_FACTOR: u32 = 9;
 /// The number of equal keys that one message names.
 const MAX_SHARED_SHOWN: usize = 10;
+/// The number of files that are read between two looks at the events of the kernel.
+pub(super) const FILES_PER_LOOK: usize = 256;
 
-/// The scans of the files of all tenants.
+/// What lookups ask of the thread that reads the files. See [`follower`](super::follower).
 #[derive(Debug)]
 pub(super) struct Scan {
-    /// Held during each scan, so that it never records an older secret over a newer one. The value
-    /// is the end of the pause after the last scan.
-    turn: Mutex<Option<Instant>>,
-    /// When the last complete scan began.
-    complete: watch::Sender<Option<Instant>>,
+    requests: Mutex<Requests>,
+    progress: watch::Sender<Progress>,
+    /// Readable when the thread has something to do.
+    wake: Arc<OwnedFd>,
 }
 
-impl Default for Scan {
-    fn default() -> Self {
-        Self {
-            turn: Mutex::new(None),
-            complete: watch::Sender::new(None),
+/// The requests that the thread has not seen yet. They are numbered from 1.
+#[derive(Debug)]
+pub(super) struct Requests {
+    /// The last request.
+    pub(super) last: u64,
+    /// The last request for a scan.
+    pub(super) scan: u64,
+    /// The tenants whose files are to be read.
+    pub(super) names: BTreeSet<Arc<str>>,
+}
+
+/// What the thread has done.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    /// All changes before this request that were reported are known.
+    followed: u64,
+    /// All changes before this request are known. Zero before the first scan has ended.
+    scanned: u64,
+    /// Whether a scan is running. No request is followed meanwhile.
+    is_scanning: bool,
+}
+
+impl Scan {
+    /// Creates the requests, with one for the first scan.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the system if it has no descriptor left.
+    pub(super) fn new() -> io::Result<Self> {
+        let requests = Requests {
+            last: 1,
+            scan: 1,
+            names: BTreeSet::new(),
+        };
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self {
+            requests: Mutex::new(requests),
+            progress: watch::Sender::default(),
+            wake: Arc::new(wake),
+        })
+    }
+
+    /// Waits until the changes that were reported before are known. The caller sets a time limit.
+    ///
+    /// It does not wait for the end of a scan. A tenant whose keys are known is served meanwhile.
+    pub(super) async fn follow(&self) {
+        let number = self.request(|_, _| ());
+        let is_followed = |progress: &Progress| {
+            progress.scanned > 0 && (progress.followed >= number || progress.is_scanning)
+        };
+        self.wait_for(is_followed).await;
+    }
+
+    /// Waits until the file of a tenant is read again. The caller sets a time limit.
+    pub(super) async fn read_again(&self, name: &Arc<str>) {
+        let number = self.request(|requests, _| {
+            requests.names.insert(Arc::clone(name));
+        });
+        self.wait_for(|progress| progress.followed >= number).await;
+    }
+
+    /// Waits until all changes before are known, whether they were reported or not. The scan goes on
+    /// without the caller, who sets a time limit.
+    pub(super) async fn scan_again(&self) {
+        let number = self.request(|requests, number| requests.scan = number);
+        self.wait_for(|progress| progress.scanned >= number).await;
+    }
+
+    fn request(&self, change: impl FnOnce(&mut Requests, u64)) -> u64 {
+        let mut requests = self.requests.lock();
+        requests.last += 1;
+        let number = requests.last;
+        change(&mut requests, number);
+        drop(requests);
+        // It fails only if the thread has very many reasons to wake up already.
+        let _: Result<usize, Errno> = write(&*self.wake, &1_u64.to_ne_bytes());
+        number
+    }
+
+    async fn wait_for(&self, is_done: impl FnMut(&Progress) -> bool) {
+        let mut progress = self.progress.subscribe();
+        // The sender lives as long as `self`.
+        let _: Result<_, _> = progress.wait_for(is_done).await;
+    }
+
+    /// Returns what is readable when there is a new request.
+    pub(super) fn wake(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.wake)
+    }
+
+    /// Takes the requests.
+    pub(super) fn take(&self) -> Requests {
+        let mut count = [0; 8];
+        // It fails if there is no new request.
+        let _: Result<usize, Errno> = read(&*self.wake, &mut count[..]);
+        let mut requests = self.requests.lock();
+        Requests {
+            names: mem::take(&mut requests.names),
+            ..*requests
         }
     }
-}
 
-/// Starts a thread that scans the files, and then watches their directories until the tenants are
-/// dropped.
-///
-/// # Errors
-///
-/// Returns the error of the system if the thread cannot be started.
-pub(super) fn spawn(tenants: &Arc<Tenants>) -> io::Result<()> {
-    let tenants = Arc::downgrade(tenants);
-    let thread = thread::Builder::new().name("hookgate-tenants".to_owned());
-    let run = move || {
-        scan_first(&tenants);
-        let mut watcher = Watcher::default();
-        while let Some(tenants) = tenants.upgrade() {
-            if let Secrets::Files(files) = &tenants.secrets {
-                watcher.look(files.directories(), &tenants.watch);
-            }
-            drop(tenants);
-            watcher.wait();
-        }
-    };
-    thread.spawn(run).map(drop)
-}
+    /// Records that all reported changes before the request `number` are known.
+    pub(super) fn followed(&self, number: u64) {
+        self.progress
+            .send_modify(|progress| progress.followed = number);
+    }
 
-fn scan_first(tenants: &Weak<Tenants>) {
-    while let Some(tenants) = tenants.upgrade() {
-        let turn = tenants.scan.turn.blocking_lock();
-        let scanned = tenants.scan_files();
-        drop(turn);
-        match scanned {
-            Ok(()) => return tenants.log_shared_keys(),
-            Err(error) => tenants.log_failed_scan(&error),
-        }
-        drop(tenants);
-        thread::sleep(RETRY_PAUSE);
+    /// Returns the request before which all changes are known.
+    pub(super) fn scanned(&self) -> u64 {
+        self.progress.borrow().scanned
+    }
+
+    pub(super) fn scan_started(&self) {
+        self.progress
+            .send_modify(|progress| progress.is_scanning = true);
+    }
+
+    /// Records the end of a scan before which the request `number` was taken. `None` if it failed.
+    pub(super) fn scan_ended(&self, number: Option<u64>) {
+        self.progress.send_modify(|progress| {
+            progress.is_scanning = false;
+            progress.scanned = number.unwrap_or(progress.scanned);
+        });
     }
 }
 
 impl Tenants {
-    /// Waits for the first scan.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`TenantError::NotScanned`] if it takes too long.
-    pub(super) async fn first_scan(&self) -> Result<(), TenantError> {
-        let mut complete = self.scan.complete.subscribe();
-        let complete = timeout(MAX_WAIT, complete.wait_for(Option::is_some)).await;
-        match complete {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(TenantError::NotScanned),
-        }
-    }
-
-    /// Scans the files again, or waits for another scan that begins from now on.
-    ///
-    /// # Errors
-    ///
-    /// Returns the error of a directory that cannot be read.
-    pub(super) async fn scan_again(self: &Arc<Self>) -> Result<(), TenantError> {
-        let asked = Instant::now();
-        let mut turn = self.scan.turn.lock().await;
-        if *self.scan.complete.borrow() >= Some(asked) {
-            return Ok(());
-        }
-        if let Some(end) = *turn {
-            sleep_until(end.into()).await;
-        }
-        let tenants = Arc::clone(self);
-        let started = Instant::now();
-        let scanned = spawn_blocking(move || tenants.scan_files()).await;
-        *turn = Some(Instant::now() + PAUSE_FACTOR * started.elapsed());
-        // The process ends if a thread does not run, or panics.
-        let scanned = scanned.map_err(|_ending| TenantError::Ending)?;
-        scanned.map_err(TenantError::File)
-    }
-
-    /// Scans the files of one tenant again.
-    pub(super) async fn scan_file_of(self: &Arc<Self>, name: &Arc<str>) -> Result<(), TenantError> {
-        let _turn = self.scan.turn.lock().await;
-        let (tenants, name) = (Arc::clone(self), Arc::clone(name));
-        let scanned = spawn_blocking(move || {
-            if let Secrets::Files(files) = &tenants.secrets {
-                tenants.scan_file(files, &name);
-            }
-        });
-        scanned.await.map_err(|_ending| TenantError::Ending)
-    }
-
     /// Records the keys of all tenants. Files that have not changed are not read again.
+    ///
+    /// `unreported` becomes the tenants whose files can change without a change in their directory.
+    /// `between` is called from time to time.
     ///
     /// # Errors
     ///
     /// Returns the error of a directory that cannot be read. Nothing has changed then.
-    fn scan_files(&self) -> Result<(), FileError> {
-        let Secrets::Files(files) = &self.secrets else {
-            return Ok(());
-        };
-        let started = Instant::now();
+    pub(super) fn scan_files(
+        &self,
+        files: &Files,
+        unreported: &mut BTreeSet<Box<str>>,
+        mut between: impl FnMut(),
+    ) -> Result<(), FileError> {
         let names = files.tenants()?;
+        unreported.retain(|name| names.contains(name));
         {
             let mut owners = self.owners.lock();
             for gone in owners.retain(|name| names.contains(name)) {
                 self.revoke(&gone);
             }
         }
-        for name in &names {
-            self.scan_file(files, name);
+        for (position, name) in names.iter().enumerate() {
+            self.scan_file(files, name, unreported);
+            if position % FILES_PER_LOOK == 0 {
+                between();
+            }
         }
-        self.scan.complete.send_replace(Some(started));
         Ok(())
     }
 
-    fn scan_file(&self, files: &Files, name: &str) {
+    /// Records the keys of a tenant, unless its files have not changed.
+    pub(super) fn scan_file(&self, files: &Files, name: &str, unreported: &mut BTreeSet<Box<str>>) {
         let known = self.owners.lock().version(name);
         if let Some(known) = known
             && files
@@ -172,24 +207,30 @@ impl Tenants {
         {
             return;
         }
-        match files.read(name) {
-            Ok(Some(TenantKeys { keys, files })) => {
+        let is_reported = match files.read(name) {
+            Ok(TenantKeys { keys, files }) if !keys.is_empty() => {
                 let digests = key_digests(&self.with_keys(name, keys), &self.salt);
-                // The next scan reads a file again that can change without another version.
+                // A later scan reads a file again that can change without another version.
                 let version = (!files.are_recent).then(|| digest(&files.versions));
                 self.record_keys(name, &digests, version);
+                // A lookup that is refused for a short time would succeed now.
+                self.missing.invalidate(name);
+                files.are_direct
             }
             // No delivery for the tenant verifies. A lookup logs the error.
-            Ok(None) | Err(_) => {
-                let mut owners = self.owners.lock();
-                owners.remove(name);
+            absent => {
                 // Another tenant can have its key from now on.
-                self.revoke(name);
+                self.record_keys(name, &[], None);
+                absent.is_ok_and(|TenantKeys { files, .. }| files.are_direct)
             }
-        }
+        };
+        match is_reported {
+            true => unreported.remove(name),
+            false => unreported.insert(name.into()),
+        };
     }
 
-    fn log_shared_keys(&self) {
+    pub(super) fn log_shared_keys(&self) {
         for names in self.owners.lock().shared().iter().take(MAX_SHARED_SHOWN) {
             tracing::error!(
                 source = self.source,
@@ -200,7 +241,7 @@ impl Tenants {
         }
     }
 
-    fn log_failed_scan(&self, error: &FileError) {
+    pub(super) fn log_failed_scan(&self, error: &FileError) {
         if let Some(suppressed) = self.failures.line() {
             tracing::error!(
                 source = self.source,
@@ -229,7 +270,7 @@ pub(crate) fn report_equal_keys(config: &Config) -> Result<(), Problems> {
         let Some(tenants) = &route.tenants else {
             continue;
         };
-        if !matches!(tenants.secrets, TenantSecrets::Files(_)) {
+        if let TenantSecrets::Resolver(_) = tenants.secrets {
             continue;
         }
         let source = route.source.name();
@@ -241,7 +282,10 @@ pub(crate) fn report_equal_keys(config: &Config) -> Result<(), Problems> {
                 continue;
             }
         };
-        if let Err(error) = tenants.scan_files() {
+        let Secrets::Files(files) = &tenants.secrets else {
+            continue;
+        };
+        if let Err(error) = tenants.scan_files(files, &mut BTreeSet::new(), || ()) {
             report.add(&at, ErrorChain(&error).to_string());
             continue;
         }

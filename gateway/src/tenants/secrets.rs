@@ -12,7 +12,8 @@ use hookgate_gate::{Clock as _, SystemClock};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::directory::{FileError, TenantDirectory, Wait};
+use super::directory::{FileError, TenantDirectory};
+use super::directory_watch::ChangedName;
 use super::lookup_limit::LookupFor;
 use super::resolver::{ResolveError, Resolver};
 use crate::config::{
@@ -20,7 +21,7 @@ use crate::config::{
 };
 
 /// The number of threads that read files at the same time.
-const MAX_READS: usize = 32;
+pub(super) const MAX_READS: usize = 32;
 
 /// Where the secrets of the tenants of a source are.
 #[derive(Debug)]
@@ -33,10 +34,10 @@ pub(super) enum Secrets {
 #[derive(Debug)]
 pub(super) struct Files {
     files: Vec<(TenantDirectory, TenantFile)>,
-    reads: Semaphore,
+    pub(super) reads: Arc<Semaphore>,
 }
 
-/// The keys of a tenant, and the versions of its files.
+/// The keys of a tenant, which has none if its files do not exist, and the versions of its files.
 pub(super) struct TenantKeys {
     pub(super) keys: Vec<Key>,
     pub(super) files: TenantFiles,
@@ -61,7 +62,7 @@ pub(super) enum TenantError {
     Build(BuildError),
     /// Another tenant has the same key.
     SharedKey(Arc<str>),
-    /// The files of all tenants have not been read yet.
+    /// The files have not been read in time.
     NotScanned,
     /// The files of the tenant change all the time.
     Changing,
@@ -80,7 +81,7 @@ impl Secrets {
                 let files = files.map(|file| (TenantDirectory::new(file.directory.clone()), file));
                 Self::Files(Arc::new(Files {
                     files: files.collect(),
-                    reads: Semaphore::new(MAX_READS),
+                    reads: Arc::new(Semaphore::new(MAX_READS)),
                 }))
             }
             TenantSecrets::Resolver(config) => Self::Resolver(Box::new(Resolver::new(config)?)),
@@ -99,13 +100,9 @@ impl Secrets {
     ) -> Result<Option<TenantKeys>, TenantError> {
         match self {
             Self::Files(files) => {
-                // The semaphore is never closed.
-                let _permit = files.reads.acquire().await;
-                let (files, tenant) = (Arc::clone(files), tenant.to_owned());
-                // The process ends if a thread does not run, or panics.
-                spawn_blocking(move || files.read(&tenant))
-                    .await
-                    .unwrap_or(Err(TenantError::Ending))
+                let tenant = tenant.to_owned();
+                let read = files.in_thread(move |files| files.read(&tenant)).await??;
+                Ok((!read.keys.is_empty()).then_some(read))
             }
             Self::Resolver(resolver) => {
                 let secrets = resolver.resolve(tenant, lookup).await;
@@ -120,6 +117,27 @@ impl Secrets {
 }
 
 impl Files {
+    /// Runs `call` in a thread that may wait for a disk or a network. A thread that waits forever
+    /// keeps its share of [`MAX_READS`], so further calls do not take all threads.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TenantError::Ending`] if the process ends.
+    pub(super) async fn in_thread<T: Send + 'static>(
+        self: &Arc<Self>,
+        call: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, TenantError> {
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.reads).acquire_owned().await;
+        let files = Arc::clone(self);
+        let done = spawn_blocking(move || {
+            let _permit = permit;
+            call(&files)
+        });
+        // The process ends if a thread does not run, or panics.
+        done.await.map_err(|_ending| TenantError::Ending)
+    }
+
     pub(super) fn directories(&self) -> impl Iterator<Item = &TenantDirectory> + Clone {
         self.files.iter().map(|(directory, _)| directory)
     }
@@ -131,18 +149,29 @@ impl Files {
     /// Returns the error of a directory that cannot be read.
     pub(super) fn tenants(&self) -> Result<BTreeSet<Box<str>>, FileError> {
         let mut tenants = BTreeSet::new();
-        for (directory, file) in &self.files {
-            // The segment with the variable is the first one.
-            let segment = file.name.split('/').next().unwrap_or_default();
-            let (before, after) = segment.split_once(TENANT).unwrap_or_default();
+        for (position, (directory, _)) in self.files.iter().enumerate() {
             for name in directory.names()? {
-                let tenant = name.strip_prefix(before);
-                let tenant = tenant.and_then(|name| name.strip_suffix(after));
-                let tenant = tenant.filter(|tenant| is_tenant_name(tenant));
-                tenants.extend(tenant.map(Box::from));
+                tenants.extend(self.tenant_of(position, &name).map(Box::from));
             }
         }
         Ok(tenants)
+    }
+
+    /// Returns the tenants that `changed` names belong to.
+    pub(super) fn tenants_of(&self, changed: &BTreeSet<ChangedName>) -> BTreeSet<Box<str>> {
+        let changed = changed.iter();
+        let tenants = changed.filter_map(|(position, name)| self.tenant_of(*position, name));
+        tenants.map(Box::from).collect()
+    }
+
+    /// Returns the tenant that the name in the directory at `position` belongs to.
+    fn tenant_of<'n>(&self, position: usize, name: &'n str) -> Option<&'n str> {
+        let (_, file) = self.files.get(position)?;
+        // The segment with the variable is the first one.
+        let segment = file.name.split('/').next().unwrap_or_default();
+        let (before, after) = segment.split_once(TENANT)?;
+        let tenant = name.strip_prefix(before)?.strip_suffix(after)?;
+        is_tenant_name(tenant).then_some(tenant)
     }
 
     /// Returns the paths of the files of `tenant`, for messages.
@@ -162,14 +191,16 @@ impl Files {
     pub(super) fn versions(&self, tenant: &str) -> Result<Box<[Option<FileVersion>]>, FileError> {
         let files = self.files.iter();
         files
-            .map(|(directory, file)| {
-                directory.version(&with_tenant(&file.name, tenant), Wait::Allowed)
-            })
+            .map(|(directory, file)| directory.version(&with_tenant(&file.name, tenant)))
             .collect()
     }
 
-    /// Reads the keys of `tenant`. Returns `None` if there is no such tenant.
-    pub(super) fn read(&self, tenant: &str) -> Result<Option<TenantKeys>, TenantError> {
+    /// Reads the keys of `tenant`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TenantError`] if a file exists and cannot be used.
+    pub(super) fn read(&self, tenant: &str) -> Result<TenantKeys, TenantError> {
         let mut keys = Vec::with_capacity(self.files.len());
         let mut versions = Vec::with_capacity(self.files.len());
         let (mut are_direct, mut are_recent) = (true, false);
@@ -195,17 +226,7 @@ impl Files {
             are_direct,
             are_recent,
         };
-        Ok((!keys.is_empty()).then_some(TenantKeys { keys, files }))
-    }
-
-    /// Returns whether the files of `tenant` have these versions. It does not wait for a disk: the
-    /// result is false if the kernel does not know the names.
-    pub(super) fn are_unchanged(&self, tenant: &str, versions: &[Option<FileVersion>]) -> bool {
-        let mut files = self.files.iter().zip(versions);
-        files.all(|((directory, file), version)| {
-            let found = directory.version(&with_tenant(&file.name, tenant), Wait::Never);
-            found.is_ok_and(|found| found == *version)
-        })
+        Ok(TenantKeys { keys, files })
     }
 }
 
@@ -223,8 +244,8 @@ impl fmt::Display for TenantError {
                  the other; give each tenant a secret of its own"
             ),
             Self::NotScanned => f.write_str(
-                "the files of all tenants have not been read yet, so the tenant may share its key \
-                 with another one",
+                "the files of the tenants have not been read in time, so the tenant may share its \
+                 key with another one",
             ),
             Self::Changing => f.write_str("the secret changes while it is read"),
             Self::Ending => f.write_str("the process ends"),

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::internal::scope_number;
-use hookgate_core::{Acknowledgement, Provider, ReplayScope, UndocumentedProvider, Verifier};
+use hookgate_core::{Acknowledgement, Provider, UndocumentedProvider, Verifier};
 use http::HeaderName;
 
-use super::Source;
 use super::dedupe::{Dedupe, DedupeRule, ProviderFacts};
 use super::policy::{
     BodyLimit, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, OnMismatch, Policy,
 };
+use super::{Identity, Settings, Source};
 use crate::keys::KeyFetcher;
 #[cfg(feature = "queue")]
 use crate::queue::QueuePolicy;
@@ -315,28 +314,18 @@ impl SourceBuilder {
             .or(provider_retention)
             .unwrap_or(Self::DEFAULT_RETENTION)
             .max(verifier.window().security_retention());
-        let (scope, number) = scope(&name, tenant.as_deref());
-        Source {
-            scope,
-            number,
+        let identity = Identity::new(&name, tenant, verifier);
+        let settings = Settings {
             name,
-            tenant,
             provider,
-            verifier,
             dedupe: DedupeRule::new(dedupe, facts),
             acknowledgement,
             keys,
             policy,
+        };
+        Source {
+            settings: Arc::new(settings),
+            identity: Arc::new(identity),
         }
     }
-}
-
-/// Returns the scope of the replay keys of a source, and the number by which a store counts
-/// the events of its quota.
-pub(super) fn scope(name: &str, tenant: Option<&str>) -> (ReplayScope, u64) {
-    let names = [name, tenant.unwrap_or_default()];
-    let names = &names[..1 + usize::from(tenant.is_some())];
-    let scope = ReplayScope::new(names);
-    let number = scope_number(&scope);
-    (scope, number)
 }

@@ -8,7 +8,7 @@ mod policy;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::internal::ignore_age;
+use hookgate_core::internal::{ignore_age, scope_number};
 use hookgate_core::{
     Acknowledgement, EqualBytes, Provider, ReplayKey, ReplayScope, Secret, UnixTime, Variant,
     Verified, Verifier, VerifyError,
@@ -34,19 +34,44 @@ pub use self::policy::{BodyLimit, DeliveryGuarantee, Mode, OnConflict, OnDuplica
 /// for them.
 #[derive(Clone, Debug)]
 pub struct Source {
+    settings: Arc<Settings>,
+    identity: Arc<Identity>,
+}
+
+/// The part of a source that all its tenants share.
+#[derive(Clone, Debug)]
+struct Settings {
     name: Arc<str>,
-    tenant: Option<Arc<str>>,
     provider: Option<Arc<str>>,
-    verifier: Verifier,
-    scope: ReplayScope,
-    /// Separates the entries of this source from those of others, for the quota.
-    number: u64,
     dedupe: DedupeRule,
     /// The acknowledgement that the provider expects, if 200 without a body is not enough.
     acknowledgement: Option<Arc<Acknowledgement>>,
     /// Finds the keys of deliveries, if the provider publishes them.
     keys: Option<KeyFetcher>,
     policy: Policy,
+}
+
+/// The part of a source that each of its tenants has.
+#[derive(Debug)]
+struct Identity {
+    tenant: Option<Arc<str>>,
+    verifier: Verifier,
+    scope: ReplayScope,
+    /// Separates the entries of this source from those of others, for the quota.
+    number: u64,
+}
+
+impl Identity {
+    fn new(source: &str, tenant: Option<Arc<str>>, verifier: Verifier) -> Self {
+        let names = [source, tenant.as_deref().unwrap_or_default()];
+        let scope = ReplayScope::new(&names[..1 + usize::from(tenant.is_some())]);
+        Self {
+            number: scope_number(&scope),
+            scope,
+            tenant,
+            verifier,
+        }
+    }
 }
 
 impl Source {
@@ -78,12 +103,12 @@ impl Source {
 
     /// Returns the name of the source.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.settings.name
     }
 
     /// Returns the tenant of these deliveries, if one source serves several tenants.
     pub fn tenant(&self) -> Option<&str> {
-        self.tenant.as_deref()
+        self.identity.tenant.as_deref()
     }
 
     /// Returns this source for the deliveries of one of its tenants, which `verifier` checks.
@@ -91,30 +116,35 @@ impl Source {
     /// The tenant is part of every replay key, so equal ids of two tenants are two events.
     #[must_use]
     pub fn for_tenant(&self, tenant: impl Into<Arc<str>>, verifier: Verifier) -> Self {
-        let tenant = tenant.into();
-        let (scope, number) = builder::scope(&self.name, Some(&tenant));
+        let identity = Identity::new(self.name(), Some(tenant.into()), verifier);
         Self {
-            tenant: Some(tenant),
-            verifier,
-            scope,
-            number,
-            ..self.clone()
+            settings: Arc::clone(&self.settings),
+            identity: Arc::new(identity),
+        }
+    }
+
+    /// Returns this source with the tenant of `other`, its verifier and its replay keys. Both sources
+    /// have the same name.
+    pub(crate) fn for_tenant_of(&self, other: &Self) -> Self {
+        Self {
+            settings: Arc::clone(&self.settings),
+            identity: Arc::clone(&other.identity),
         }
     }
 
     /// Returns whether the checks are enforced.
     pub fn mode(&self) -> Mode {
-        self.policy.mode
+        self.settings.policy.mode
     }
 
     /// Returns the name of the provider in the catalogue, if the source has one.
     pub fn provider(&self) -> Option<&str> {
-        self.provider.as_deref()
+        self.settings.provider.as_deref()
     }
 
     /// Returns the verifier of this source's deliveries.
     pub fn verifier(&self) -> &Verifier {
-        &self.verifier
+        &self.identity.verifier
     }
 
     /// Returns the fetcher that finds the keys of deliveries, if the provider publishes them.
@@ -124,52 +154,52 @@ impl Source {
     }
 
     pub(crate) fn key_fetcher(&self) -> Option<&KeyFetcher> {
-        self.keys.as_ref()
+        self.settings.keys.as_ref()
     }
 
     /// Returns how long done events are remembered.
     pub fn retention(&self) -> Duration {
-        self.policy.retention
+        self.settings.policy.retention
     }
 
     /// Returns how long a delivery in flight keeps other deliveries of its event out.
     pub fn lease(&self) -> Duration {
-        self.policy.lease
+        self.settings.policy.lease
     }
 
     /// Returns how long the layer renews the lease of one call.
     pub fn max_run(&self) -> Duration {
-        self.policy.max_run
+        self.settings.policy.max_run
     }
 
     /// Returns the size limit of a body.
     pub fn body_limit(&self) -> BodyLimit {
-        self.policy.body_limit
+        self.settings.policy.body_limit
     }
 
     /// Returns the time limit of a whole body.
     pub fn body_timeout(&self) -> Duration {
-        self.policy.body_timeout
+        self.settings.policy.body_timeout
     }
 
     /// Returns the guarantee for a delivery whose outcome is unknown.
     pub fn delivery_guarantee(&self) -> DeliveryGuarantee {
-        self.policy.guarantee
+        self.settings.policy.guarantee
     }
 
     /// Returns the rule by which two deliveries are one event.
     pub fn dedupe(&self) -> Dedupe {
-        self.dedupe.dedupe
+        self.settings.dedupe.dedupe
     }
 
     /// Returns the events that leave [`Dedupe::Content`], if the provider's facts decide that.
     pub fn equal_bytes(&self) -> Option<&EqualBytes> {
-        self.dedupe.exception()
+        self.settings.dedupe.exception()
     }
 
     /// Returns whether the operator turned duplicate detection off for every event.
     pub fn is_dedupe_off(&self) -> bool {
-        self.dedupe.is_off()
+        self.settings.dedupe.is_off()
     }
 
     /// Returns whether at least some events are remembered when they are done.
@@ -182,7 +212,7 @@ impl Source {
         match self.dedupe() {
             Dedupe::Content => true,
             Dedupe::DeliveryId | Dedupe::Off => {
-                let verifier = &self.verifier;
+                let verifier = &self.identity.verifier;
                 let is_narrow = self.equal_bytes().is_some_and(EqualBytes::is_conditional);
                 let signs_identity =
                     |variant: Variant<'_>| variant.signs_id() || variant.window().is_some();
@@ -193,27 +223,33 @@ impl Source {
 
     /// Returns the header with the unsigned delivery id, if the provider sends one.
     pub fn delivery_id_header(&self) -> Option<&HeaderName> {
-        self.dedupe.delivery_id()
+        self.settings.dedupe.delivery_id()
     }
 
     /// Returns the queue of this source's deliveries.
     #[cfg(feature = "queue")]
     pub fn queue(&self) -> QueuePolicy {
-        self.policy.queue
+        self.settings.policy.queue
     }
 
     /// Returns how long the events of a stored delivery of this `age` are remembered: for the
     /// rest of its schedule, and then for the [retention](Self::retention).
     #[cfg(feature = "queue")]
     pub fn queued_retention(&self, age: Duration) -> Duration {
-        let rest = self.policy.queue.schedule.give_up.saturating_sub(age);
-        self.policy.retention.saturating_add(rest)
+        let rest = self
+            .settings
+            .policy
+            .queue
+            .schedule
+            .give_up
+            .saturating_sub(age);
+        self.settings.policy.retention.saturating_add(rest)
     }
 
     /// Returns how long a delivery waits for another delivery of its event.
     pub fn duplicate_wait(&self) -> Duration {
-        match self.policy.mode {
-            Mode::Enforce => self.policy.duplicate_wait,
+        match self.settings.policy.mode {
+            Mode::Enforce => self.settings.policy.duplicate_wait,
             // The delivery is forwarded in any case, so a wait changes nothing.
             Mode::Observe => Duration::ZERO,
         }
@@ -223,26 +259,25 @@ impl Source {
     /// every refusal of the source.
     #[must_use]
     pub fn shape(&self, refusal: Refusal) -> Refusal {
-        refusal.with_body(self.policy.refusal_body)
+        refusal.with_body(self.settings.policy.refusal_body)
     }
 
     /// Returns this source as it verifies captured deliveries: it enforces the checks, and
     /// deliveries of any age verify.
     pub(crate) fn for_captures(&self) -> Self {
-        let policy = Policy {
-            mode: Mode::Enforce,
-            ..self.policy
-        };
+        let mut settings = Settings::clone(&self.settings);
+        settings.policy.mode = Mode::Enforce;
+        let verifier = ignore_age(self.verifier().clone());
+        let identity = Identity::new(self.name(), self.identity.tenant.clone(), verifier);
         Self {
-            verifier: ignore_age(self.verifier.clone()),
-            policy,
-            ..self.clone()
+            settings: Arc::new(settings),
+            identity: Arc::new(identity),
         }
     }
 
     /// Returns the refusal for `error`, with the status that the provider expects.
     pub(crate) fn refusal(&self, error: VerifyError) -> Refusal {
-        let scheme = self.verifier.scheme();
+        let scheme = self.identity.verifier.scheme();
         let refusal = Refusal::from(error);
         if error == VerifyError::SignatureMissing && scheme.retries_unsigned() {
             return refusal.asking_to_retry();
@@ -263,27 +298,27 @@ impl Source {
     /// Returns the refusal for `error` after the whole body was read.
     pub(crate) fn refusal_after_body(&self, error: VerifyError) -> Refusal {
         // A source that was built without its fetcher has no key at all.
-        let error = match (error, &self.keys) {
-            (VerifyError::SignatureMismatch, None) if self.verifier.fetches_keys() => {
+        let error = match (error, &self.settings.keys) {
+            (VerifyError::SignatureMismatch, None) if self.identity.verifier.fetches_keys() => {
                 VerifyError::KeyUnavailable
             }
             (error, _) => error,
         };
         let refusal = self.refusal(error);
-        match (error, self.policy.on_mismatch) {
+        match (error, self.settings.policy.on_mismatch) {
             (VerifyError::SignatureMismatch, OnMismatch::AskToRetry) => refusal.asking_to_retry(),
             _ => refusal,
         }
     }
 
     pub(crate) fn read_delivery_id(&self, headers: &HeaderMap) -> Option<Box<str>> {
-        self.dedupe.read_delivery_id(headers)
+        self.settings.dedupe.read_delivery_id(headers)
     }
 
     /// Returns the key of the event with the signed `id`, for
     /// [`Gate::forget_keys`](crate::Gate::forget_keys).
     pub fn key_of_event(&self, id: &str) -> ReplayKey {
-        self.scope.key_of_event(id)
+        self.identity.scope.key_of_event(id)
     }
 
     /// Returns the keys that `verified` claims. `None` if it claims nothing and is forwarded.
@@ -293,14 +328,16 @@ impl Source {
         delivery_id: Option<&str>,
     ) -> Option<SmallVec<[ReplayKey; 1]>> {
         if self.dedupe() == Dedupe::Content {
-            return Some(verified.replay_keys(&self.scope));
+            return Some(verified.replay_keys(&self.identity.scope));
         }
-        self.dedupe.claimed_keys(verified, &self.scope, delivery_id)
+        self.settings
+            .dedupe
+            .claimed_keys(verified, &self.identity.scope, delivery_id)
     }
 
     /// Returns the acknowledgement of a delivery that is not forwarded now.
     pub(crate) fn acknowledgement(&self) -> SuccessResponse {
-        match &self.acknowledgement {
+        match &self.settings.acknowledgement {
             None => SuccessResponse::Empty,
             Some(expected) => SuccessResponse::Expected(Arc::clone(expected)),
         }
@@ -309,24 +346,24 @@ impl Source {
     /// Returns whether the provider acts on the content of a response. A duplicate then gets the
     /// first response again, for a while. False if the source observes: it forwards duplicates.
     pub fn answer_matters(&self) -> bool {
-        self.policy.answer_matters
+        self.settings.policy.answer_matters
     }
 
     pub(crate) fn on_conflict(&self) -> OnConflict {
-        self.policy.on_conflict
+        self.settings.policy.on_conflict
     }
 
     pub(crate) fn on_duplicate(&self) -> OnDuplicate {
-        self.policy.on_duplicate
+        self.settings.policy.on_duplicate
     }
 
     /// Returns how long a claim keeps other deliveries of the event out.
     pub(crate) fn claim_lease(&self) -> Duration {
-        match self.policy.guarantee {
-            DeliveryGuarantee::AtLeastOnce => self.policy.lease,
+        match self.settings.policy.guarantee {
+            DeliveryGuarantee::AtLeastOnce => self.settings.policy.lease,
             // Only a known outcome makes the event claimable again. Neither a crash nor the
             // end of a lease does.
-            DeliveryGuarantee::AtMostOnce => self.policy.retention,
+            DeliveryGuarantee::AtMostOnce => self.settings.policy.retention,
         }
     }
 
@@ -341,13 +378,14 @@ impl Source {
             guarantee,
             max_entries,
             ..
-        } = self.policy;
+        } = self.settings.policy;
         let attempt_retention = match guarantee {
             DeliveryGuarantee::AtLeastOnce => retention,
             DeliveryGuarantee::AtMostOnce => Duration::ZERO,
         };
         let mut options = ClaimOptions::new(self.claim_lease(), attempt_retention);
-        options.quota = max_entries.map(|max_entries| SourceQuota::new(self.number, max_entries));
+        options.quota =
+            max_entries.map(|max_entries| SourceQuota::new(self.identity.number, max_entries));
         options.content_checksum = content;
         options.signed_at = signed;
         options

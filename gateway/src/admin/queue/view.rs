@@ -76,7 +76,7 @@ impl Views<'_> {
     /// Returns the view of an entry.
     pub(in crate::admin) fn entry(&self, info: &EntryInfo) -> EntryView {
         let route = self.running.routes.of_source(&info.source);
-        let headers = route.map(|route| &route.names.headers);
+        let headers = route.map(|route| &route.shared.names.headers);
         let event_id = info.event_id.as_deref().map(str::to_owned);
         EntryView {
             id: info.id.to_string(),

@@ -62,9 +62,9 @@ impl AccessRecord<'_> {
     fn take_capture(&self, downstream: &mut Downstream<'_>) -> Option<RawCapture> {
         let capture = downstream.take_capture()?;
         let route = self.route.as_ref()?;
-        let source = route.captured.as_ref()?;
+        let source = route.shared.captured.as_ref()?;
         let inspector = self.gateway.inspector()?;
-        if !route.capture.includes(self.reason) {
+        if !route.shared.capture.includes(self.reason) {
             return None;
         }
         let (scheme, is_read) = (downstream.scheme(), downstream.is_body_read());
@@ -118,7 +118,10 @@ impl AccessRecord<'_> {
             event_id: self.event_id.as_deref(),
             event_type: self.event_type.as_deref(),
             attempt: self.attempt,
-            upstream: self.upstream.and(route).map(|route| route.upstream.name()),
+            upstream: self
+                .upstream
+                .and(route)
+                .map(|route| route.shared.upstream.name()),
             server: self.server.as_ref(),
             body_bytes: self.body_bytes,
             verify: self.verify,
@@ -182,7 +185,7 @@ impl AccessRecord<'_> {
             resent_from: resent.map(|resent| &*resent.from),
             queued_from: self.queued_from.as_deref(),
         };
-        let names = self.route.as_ref().map(|route| &route.names);
+        let names = self.route.as_ref().map(|route| &route.shared.names);
         inspector.compact(facts, names, &texts, replay_keys)
     }
 }

@@ -134,7 +134,7 @@ impl<'g> AccessRecord<'g> {
     /// Records the key, the event and the body size of a verified delivery, and counts its
     /// metrics.
     pub(crate) fn verified(&mut self, route: &Route, verified: &Verified) {
-        route.metrics.verified(verified, self.now());
+        route.shared.metrics.verified(verified, self.now());
         self.describe(verified);
     }
 
@@ -248,7 +248,7 @@ impl<'g> AccessRecord<'g> {
         attempt: u32,
     ) {
         let took = self.end_step();
-        route.upstream_metrics.observe_response(status, took);
+        route.shared.upstream_metrics.observe_response(status, took);
         self.upstream = Some(took);
         self.attempt = Some(attempt);
         self.server = server;
@@ -278,7 +278,10 @@ impl<'g> AccessRecord<'g> {
                 if let ObservedVerdict::Refused(refusal) = verdict {
                     self.refused_for(Some(route), refusal.reason());
                 } else {
-                    route.metrics.count(RequestOutcome::of_verdict(verdict));
+                    route
+                        .shared
+                        .metrics
+                        .count(RequestOutcome::of_verdict(verdict));
                 }
                 self.outcome = RequestOutcome::of_verdict(verdict);
             }
@@ -307,7 +310,7 @@ impl<'g> AccessRecord<'g> {
     /// Records and counts the outcome. Each request gets here once.
     fn conclude(&mut self, route: &Route, outcome: RequestOutcome) {
         self.outcome = outcome;
-        route.metrics.count(outcome);
+        route.shared.metrics.count(outcome);
     }
 
     /// Counts the bytes of a body that is being received.

@@ -197,30 +197,83 @@ async fn a_file_counts_that_is_written_in_place_by_any_name() {
     assert_eq!(status(&gateway, "umbrella", UMBRELLA, "evt_2").await, 401);
 }
 
-#[tokio::test]
-async fn a_replaced_directory_counts() {
-    let (upstream, files) = (Upstream::start().await, TenantFolder::new());
-    files.set("acme", ACME);
-    // The links of a Kubernetes volume, whose `..data` is replaced as a whole.
-    for (version, secret) in [("..1", ACME), ("..2", OTHER)] {
-        fs::create_dir(files.path().join(version)).expect("the folder is created");
-        fs::write(files.path().join(version).join("umbrella"), secret).expect("a file");
+/// Gives the folder two tenants, whose files are links as those of a Kubernetes volume. `..data`
+/// leads to a folder with both, and the folder `..2` has one of them.
+fn link_volume(files: &TenantFolder) {
+    for (version, tenant, secret) in [
+        ("..1", "acme", ACME),
+        ("..1", "umbrella", UMBRELLA),
+        ("..2", "umbrella", OTHER),
+    ] {
+        let folder = files.path().join(version);
+        fs::create_dir_all(&folder).expect("the folder is created");
+        fs::write(folder.join(tenant), secret).expect("the file is written");
     }
     symlink("..1", files.path().join("..data")).expect("the link is made");
-    symlink("..data/umbrella", files.path().join("umbrella")).expect("the link is made");
-    files.remove("acme");
+    for tenant in ["acme", "umbrella"] {
+        let target = format!("..data/{tenant}");
+        symlink(target, files.path().join(tenant)).expect("the link is made");
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_that_a_replaced_volume_does_not_have_is_unknown() {
+    let (upstream, files) = (Upstream::start().await, TenantFolder::new());
+    link_volume(&files);
     let gateway = with_files(&upstream, &files).start_without_default_sources();
-    assert_eq!(status(&gateway, "umbrella", ACME, "evt_1").await, 204);
+    for (tenant, secret) in [("acme", ACME), ("umbrella", UMBRELLA)] {
+        assert_eq!(status(&gateway, tenant, secret, "evt_1").await, 204);
+    }
     symlink("..2", files.path().join("..new")).expect("the link is made");
     fs::rename(files.path().join("..new"), files.path().join("..data")).expect("it is replaced");
+    let took = wait_for_status(&gateway, "acme", ACME, 404).await;
+    println!("a tenant without a file was unknown after {took:?}");
     wait_for_status(&gateway, "umbrella", OTHER, 204).await;
-    // The directory itself is replaced.
-    let moved = files.0.path().join("moved");
-    fs::rename(files.path(), &moved).expect("the folder is moved");
-    wait_for_status(&gateway, "umbrella", OTHER, 503).await;
-    fs::create_dir(files.path()).expect("the folder is created");
-    files.set("umbrella", UMBRELLA);
-    wait_for_status(&gateway, "umbrella", UMBRELLA, 204).await;
+    assert_eq!(status(&gateway, "umbrella", UMBRELLA, "evt_2").await, 401);
+}
+
+#[tokio::test]
+async fn a_tenant_that_a_replaced_directory_does_not_have_is_unknown() {
+    let (upstream, files) = (Upstream::start().await, TenantFolder::new());
+    let tenants = [("acme", ACME), ("umbrella", UMBRELLA)];
+    for (tenant, secret) in tenants {
+        files.set(tenant, secret);
+    }
+    let gateway = with_files(&upstream, &files).start_without_default_sources();
+    // The directory is missing for a while.
+    for (number, missing) in [Missing::Seen, Missing::Unseen].into_iter().enumerate() {
+        for (tenant, secret) in tenants {
+            let id = format!("evt_{number}");
+            assert_eq!(status(&gateway, tenant, secret, &id).await, 204);
+        }
+        let (moved, next) = (files.0.path().join("moved"), files.0.path().join("next"));
+        fs::create_dir(&next).expect("the folder is created");
+        fs::write(next.join("umbrella"), OTHER).expect("the file is written");
+        fs::rename(files.path(), &moved).expect("the folder is moved");
+        if missing == Missing::Seen {
+            wait_for_status(&gateway, "acme", ACME, 503).await;
+            wait_for_status(&gateway, "umbrella", UMBRELLA, 503).await;
+        }
+        fs::rename(next, files.path()).expect("the folder is moved");
+        let took = wait_for_status(&gateway, "acme", ACME, 404).await;
+        println!("a tenant without a file was unknown after {took:?}");
+        wait_for_status(&gateway, "umbrella", OTHER, 204).await;
+        let id = format!("evt_old_{number}");
+        assert_eq!(status(&gateway, "umbrella", UMBRELLA, &id).await, 401);
+        // The control: the tenant is known again in its old directory.
+        fs::remove_dir_all(files.path()).expect("the folder is removed");
+        fs::rename(moved, files.path()).expect("the folder is moved");
+        for (tenant, secret) in tenants {
+            wait_for_status(&gateway, tenant, secret, 204).await;
+        }
+    }
+}
+
+/// Whether a delivery arrives while the directory is missing.
+#[derive(Clone, Copy, PartialEq)]
+enum Missing {
+    Seen,
+    Unseen,
 }
 
 #[tokio::test]

@@ -297,3 +297,60 @@ async fn a_flood_of_invented_names_does_not_delay_a_known_tenant() {
     );
     assert!(flood.try_join_next().is_none());
 }
+
+/// Waits until the upstream has received `count` health checks. Returns all that it has received.
+async fn wait_for_checks(upstream: &Upstream, count: usize) -> usize {
+    let mut received = 0;
+    let wait = async {
+        while received < count {
+            tokio::time::sleep(super::POLL_INTERVAL).await;
+            received += upstream.take_received().len();
+        }
+    };
+    let waited = tokio::time::timeout(super::WAIT_TIMEOUT, wait).await;
+    waited.expect("the health of the upstream is checked");
+    received
+}
+
+/// The health of an upstream is checked as long as a route leads to it.
+#[tokio::test]
+async fn a_lookup_across_a_reload_keeps_no_old_upstream() {
+    let (upstream, moved) = (Upstream::start().await, Upstream::start().await);
+    let resolver = TcpListener::bind("127.0.0.1:0").await;
+    let resolver = resolver.expect("a port is free");
+    let address = resolver.local_addr().expect("the listener is bound");
+    let gateway = Gateway::builder(upstream.address())
+        .upstream("health = { path = \"/health\", interval = \"100ms\" }")
+        .table(&resolving(address, ", ttl = \"1h\", timeout = \"1h\""))
+        .start_without_default_sources();
+    // The control: the health of the first upstream is checked before the reload.
+    wait_for_checks(&upstream, 2).await;
+    let mut sender = TcpStream::connect(gateway.address()).await.expect("a peer");
+    let head = "POST /partners/acme HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}";
+    sender.write_all(head.as_bytes()).await.expect("it is sent");
+    let (mut asked, _) = resolver.accept().await.expect("the resolver is asked");
+    let mut request = [0; 1024];
+    let read = asked.read(&mut request).await.expect("a request");
+    assert!(request[..read].starts_with(b"GET /secrets/acme"));
+    gateway.edit_config(
+        &upstream.address().to_string(),
+        &moved.address().to_string(),
+    );
+    assert!(gateway.reload().await);
+    let body = json!({ "secrets": [ACME] }).to_string();
+    let length = body.len();
+    let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+    let sent = asked.write_all(response.as_bytes()).await;
+    sent.expect("the gateway waits for the answer");
+    // The request is not signed, so it is refused without another look at the tenant.
+    let read = sender.read(&mut request).await.expect("a response");
+    assert!(request[..read].starts_with(b"HTTP/1.1 503"));
+    wait_for_checks(&moved, 3).await;
+    upstream.take_received();
+    wait_for_checks(&moved, 5).await;
+    let late = upstream.take_received().len();
+    assert!(
+        late <= 1,
+        "{late} health checks of an upstream that is gone"
+    );
+}

@@ -1,8 +1,11 @@
-//! When the secrets of a tenant were read, and their version.
+//! A tenant in use: its keys, and when they were read.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{LazyLock, Weak};
 use std::time::Instant;
+
+use hookgate_gate::Source;
+use hookgate_gate::internal::for_tenant_of;
 
 use super::Tenants;
 use super::secrets::TenantFiles;
@@ -10,37 +13,49 @@ use super::secrets::TenantFiles;
 /// The moment that the times of all tenants count from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The version of the secrets of a tenant in use.
+/// A tenant with its keys. The routes of a configuration are made of it, so it outlives a reload.
 #[derive(Debug)]
-pub(crate) struct TenantState {
-    /// The tenants have this state in their cache, so it does not keep them alive.
+pub(crate) struct Tenant {
+    /// The tenants have this one in their cache, so it does not keep them alive.
     tenants: Weak<Tenants>,
+    /// The source with the keys of the tenant, and with the settings of any configuration.
+    source: Source,
     pub(super) files: TenantFiles,
     /// When the versions were checked, or the resolver was asked, in milliseconds.
     checked: AtomicU64,
-    /// Whether another tenant has the same key.
     revoked: AtomicBool,
 }
 
-impl TenantState {
-    /// Creates the state of secrets that were up to date at `checked`.
-    pub(super) fn new(tenants: Weak<Tenants>, files: TenantFiles, checked: Instant) -> Self {
+impl Tenant {
+    /// Creates a tenant whose keys were up to date at `checked`.
+    pub(super) fn new(
+        tenants: Weak<Tenants>,
+        source: Source,
+        files: TenantFiles,
+        checked: Instant,
+    ) -> Self {
         Self {
             tenants,
+            source,
             files,
             checked: AtomicU64::new(millis(checked)),
             revoked: AtomicBool::new(false),
         }
     }
 
-    /// Returns whether the secrets are still those of the tenant `name`.
-    pub(crate) fn is_current(&self, name: &str) -> bool {
-        // The configuration of the tenants was replaced if they are gone.
-        let tenants = self.tenants.upgrade();
-        tenants.is_some_and(|tenants| tenants.is_current(name, self))
+    /// Returns `source` with the name and the keys of this tenant.
+    pub(crate) fn source_with(&self, source: &Source) -> Source {
+        for_tenant_of(source, &self.source)
     }
 
-    /// Ends the use of the secrets.
+    /// Returns whether the keys are still those of the tenant.
+    pub(crate) fn is_current(&self) -> bool {
+        // The configuration of the tenants was replaced if they are gone.
+        let tenants = self.tenants.upgrade();
+        tenants.is_some_and(|tenants| tenants.is_current(self))
+    }
+
+    /// Ends the use of the keys.
     pub(super) fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
     }
@@ -49,12 +64,12 @@ impl TenantState {
         self.revoked.load(Ordering::Acquire)
     }
 
-    /// Records that the secrets were still the same at `now`.
+    /// Records that the keys were still the same at `now`.
     pub(super) fn confirm(&self, now: Instant) {
         self.checked.fetch_max(millis(now), Ordering::Relaxed);
     }
 
-    /// Returns when the secrets were checked, in [`millis`].
+    /// Returns when the keys were checked, in [`millis`].
     pub(super) fn checked(&self) -> u64 {
         self.checked.load(Ordering::Relaxed)
     }

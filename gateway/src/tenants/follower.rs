@@ -1,0 +1,174 @@
+//! The thread that keeps the keys of tenants with files up to date.
+//!
+//! It alone records these keys, so it never records an older secret over a newer one. A file system
+//! that hangs stops this thread only. Lookups give up then, and their deliveries get 503.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Tenants;
+use super::directory_watch::{Changes, INTERVAL, Watcher};
+use super::scan::{FILES_PER_LOOK, Requests};
+use super::secrets::{Files, Secrets};
+
+/// The pause before a scan that has failed is repeated.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How much longer than a scan the pause after it is, if files change without a report. Such scans
+/// run for a tenth of the time at most.
+const PAUSE_FACTOR: u32 = 9;
+
+/// Starts the thread, which runs until the tenants are dropped.
+///
+/// # Errors
+///
+/// Returns the error of the system if the thread cannot be started.
+pub(super) fn spawn(tenants: &Arc<Tenants>) -> io::Result<()> {
+    let follower = Follower {
+        tenants: Arc::downgrade(tenants),
+        watcher: Watcher::default(),
+        unreported: BTreeSet::new(),
+        is_complete: false,
+        last_scan: None,
+    };
+    let wake = tenants.scan.wake();
+    let thread = thread::Builder::new().name("hookgate-tenants".to_owned());
+    let run = move || follower.run(&wake);
+    thread.spawn(run).map(drop)
+}
+
+struct Follower {
+    tenants: Weak<Tenants>,
+    watcher: Watcher,
+    /// The tenants whose files can change without a report.
+    unreported: BTreeSet<Box<str>>,
+    /// Whether all other changes since the last scan were reported.
+    is_complete: bool,
+    last_scan: Option<LastScan>,
+}
+
+struct LastScan {
+    end: Instant,
+    took: Duration,
+    is_failed: bool,
+}
+
+impl Follower {
+    fn run(mut self, wake: &OwnedFd) {
+        while let Some(tenants) = self.tenants.upgrade() {
+            let Secrets::Files(files) = &tenants.secrets else {
+                return;
+            };
+            let (changes, longest) = self.look(&tenants, files);
+            drop(tenants);
+            self.watcher.wait(wake, longest, changes);
+        }
+    }
+
+    /// Records all changes, and does what the lookups ask for. Returns the longest pause until the
+    /// next look.
+    fn look(&mut self, tenants: &Tenants, files: &Files) -> (Changes, Duration) {
+        let started = Instant::now();
+        let requests = tenants.scan.take();
+        let changed = self.watcher.look(files.directories());
+        let has_changed = match &changed {
+            Some(changed) => !changed.is_empty(),
+            None => self.watcher.is_watching(),
+        };
+        match changed {
+            Some(changed) => {
+                self.read(tenants, files, files.tenants_of(&changed).iter());
+                tenants.watch.trust(started);
+            }
+            None => {
+                self.is_complete = false;
+                tenants.watch.distrust();
+            }
+        }
+        self.read(tenants, files, requests.names.iter());
+        tenants.scan.followed(requests.last);
+        let pause = self.scan(tenants, files, &requests);
+        let changes = match has_changed {
+            true => Changes::Some,
+            false => Changes::None,
+        };
+        (changes, pause.unwrap_or(INTERVAL).min(INTERVAL))
+    }
+
+    fn read(
+        &mut self,
+        tenants: &Tenants,
+        files: &Files,
+        names: impl Iterator<Item = impl AsRef<str>>,
+    ) {
+        for (position, name) in names.enumerate() {
+            tenants.scan_file(files, name.as_ref(), &mut self.unreported);
+            if position % FILES_PER_LOOK == 0 {
+                self.watcher.read_events();
+            }
+        }
+    }
+
+    /// Scans the files if changes may have been missed. Returns the pause until a scan that is due.
+    fn scan(&mut self, tenants: &Tenants, files: &Files, requests: &Requests) -> Option<Duration> {
+        let is_gap = !self.is_complete && self.watcher.is_watching();
+        if !is_gap && requests.scan <= tenants.scan.scanned() {
+            return None;
+        }
+        if self.is_complete && self.unreported.is_empty() {
+            tenants.scan.scan_ended(Some(requests.scan));
+            return None;
+        }
+        let pause = self.last_scan.as_ref().map(|last| {
+            let pause = match last {
+                LastScan {
+                    is_failed: true, ..
+                } => RETRY_PAUSE,
+                // A gap is closed as soon as possible, because new secrets wait for that.
+                _ if is_gap => last.took,
+                _ => last.took * PAUSE_FACTOR,
+            };
+            pause.saturating_sub(last.end.elapsed())
+        });
+        if let Some(pause) = pause.filter(|pause| !pause.is_zero()) {
+            return Some(pause);
+        }
+        let started = Instant::now();
+        tenants.scan.scan_started();
+        let is_first = tenants.scan.scanned() == 0;
+        let scanned = match self.is_complete {
+            true => {
+                let names = self.unreported.clone();
+                self.read(tenants, files, names.iter());
+                Ok(())
+            }
+            false => {
+                let read_events = || self.watcher.read_events();
+                tenants.scan_files(files, &mut self.unreported, read_events)
+            }
+        };
+        self.last_scan = Some(LastScan {
+            end: Instant::now(),
+            took: started.elapsed(),
+            is_failed: scanned.is_err(),
+        });
+        match scanned {
+            Ok(()) => {
+                // The directories were watched before the scan, or they cannot be.
+                self.is_complete = self.watcher.is_watching();
+                tenants.scan.scan_ended(Some(requests.scan));
+                if is_first {
+                    tenants.log_shared_keys();
+                }
+            }
+            Err(error) => {
+                tenants.scan.scan_ended(None);
+                tenants.log_failed_scan(&error);
+            }
+        }
+        None
+    }
+}
