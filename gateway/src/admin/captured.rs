@@ -122,10 +122,14 @@ impl ApiRequest<'_> {
             Some(folder) => folder.to_string_lossy(),
             None => format!("hookgate-{}.capture", found.record.request_id).into(),
         };
+        // A tenant has a name that needs no quotes.
+        let tenant = found.record.tenant.as_ref();
+        let tenant = tenant.map(|tenant| format!(" --tenant {tenant}"));
         Some(format!(
-            "hookgate verify{explain} --config {} --source {} --capture {}",
+            "hookgate verify{explain} --config {} --source {}{} --capture {}",
             shell_quoted(&config.to_string_lossy()),
             shell_quoted(&captured.source.name),
+            tenant.unwrap_or_default(),
             shell_quoted(&capture),
         ))
     }

@@ -37,9 +37,9 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     let (origin, secrets, mut url, mut params) = match options.source.read()? {
-        Some((name, setup)) => {
-            let secrets = setup.keys.into_iter().map(ReadSecret::of_source).collect();
-            (format!("source {name}"), secrets, setup.url, setup.params)
+        Some(source) => {
+            let origin = format!("source {}", source.source.as_deref().unwrap_or_default());
+            (origin, source.secrets, source.url, source.params)
         }
         None => {
             let secrets = read_secrets(&options.secrets)?;

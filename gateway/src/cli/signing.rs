@@ -4,12 +4,14 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
+use hookgate_core::internal::ErrorChain;
 use hookgate_core::{Provider, Signer, UnixTime, UnknownProvider, Verifier};
 use http::Method;
 
 use super::{Error, read_text};
-use crate::config::{Config, SecretRef, SourceSetup};
+use crate::config::{Config, SecretRef};
 use crate::explain::{NotReady, ReadSecret, Signing};
+use crate::tenants::read_keys;
 
 /// The options that describe how a delivery is signed.
 #[derive(Debug, Args)]
@@ -49,6 +51,10 @@ pub(super) struct SourceOptions {
     /// The source whose scheme, secrets, URL, parameters, variant and window are used
     #[arg(long, value_name = "NAME", requires = "config")]
     source: Option<String>,
+
+    /// The tenant whose secrets are used, if the source has tenants
+    #[arg(long, value_name = "NAME", requires = "source")]
+    tenant: Option<String>,
 }
 
 /// The inputs that some schemes need besides the secret.
@@ -75,7 +81,7 @@ impl SigningOptions {
     /// Reads the secrets and the configuration.
     pub(super) fn resolve(&self) -> Result<Signing, Error> {
         let mut signing = match (self.source.read()?, &self.provider) {
-            (Some((name, setup)), _) => Signing::of_source(name, setup),
+            (Some(signing), _) => signing,
             (None, Some(provider)) => Signing {
                 source: None,
                 scheme: provider.scheme().clone(),
@@ -99,14 +105,25 @@ impl SigningOptions {
 }
 
 impl SourceOptions {
-    /// Reads the source and returns it with its name, if the options name one.
-    pub(super) fn read(&self) -> Result<Option<(String, SourceSetup)>, Error> {
+    /// Reads the source and its secrets, if the options name one.
+    pub(super) fn read(&self) -> Result<Option<Signing>, Error> {
         let (Some(path), Some(name)) = (&self.config, &self.source) else {
             return Ok(None);
         };
-        match Config::read_source(&read_text(path)?, path, name) {
-            Ok(setup) => Ok(Some((name.clone(), setup))),
-            Err(problems) => Err(Error::config(path, &problems, "")),
+        let setup = Config::read_source(&read_text(path)?, path, name);
+        let mut setup = setup.map_err(|problems| Error::config(path, &problems, ""))?;
+        let secrets = setup.tenants.take();
+        let source = Signing::of_source(name.clone(), setup);
+        let wrong = |message: &str| Err(Error::new(format!("source {name}: {message}")));
+        match (&self.tenant, secrets) {
+            (None, None) => Ok(Some(source)),
+            (None, Some(_)) => wrong("the source has tenants; name one with --tenant"),
+            (Some(_), None) => wrong("the source has no tenants; leave --tenant out"),
+            (Some(tenant), Some(secrets)) => match read_keys(&secrets, tenant) {
+                Ok(Some(keys)) => Ok(Some(source.for_tenant(tenant, keys))),
+                Ok(None) => wrong(&format!("there is no tenant {tenant:?}")),
+                Err(error) => wrong(&format!("tenant {tenant}: {}", ErrorChain(&*error))),
+            },
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::config::{ConfiguredKey, SecretRef};
 #[derive(Debug)]
 pub(crate) struct ReadSecret {
     text: SecretText,
-    secret: Result<Secret, String>,
-    configured: Option<ConfiguredKey>,
+    /// The key, with the id and the validity period of the configuration. It may be unusable.
+    key: Result<Key, String>,
 }
 
 impl ReadSecret {
@@ -22,14 +22,25 @@ impl ReadSecret {
 
     /// Reads the secret of `reference`.
     pub(crate) fn new(reference: &SecretRef, configured: Option<ConfiguredKey>) -> Self {
+        let key_of = |secret| match &configured {
+            Some(key) => key.with_secret(secret),
+            None => Key::new(secret),
+        };
         let (text, secret) = match reference.read_text() {
             Ok(text) => (SecretText::new(text.clone()), reference.secret(text)),
             Err(message) => (SecretText::new(""), Err(message)),
         };
         Self {
             text,
-            secret,
-            configured,
+            key: secret.map(key_of),
+        }
+    }
+
+    /// Returns the secret of a tenant, which was read as `key`.
+    pub(crate) fn of_tenant(key: Key) -> Self {
+        Self {
+            text: SecretText::new(key.secret().text().unwrap_or_default()),
+            key: Ok(key),
         }
     }
 
@@ -40,15 +51,11 @@ impl ReadSecret {
 
     /// Returns the secret, or the reason why there is none.
     pub(crate) fn secret(&self) -> Result<Secret, String> {
-        self.secret.clone()
+        self.key().map(|key| key.secret().clone())
     }
 
-    /// Returns the key, with the id and the validity period of the configuration.
+    /// Returns the key, or the reason why there is none.
     pub(crate) fn key(&self) -> Result<Key, String> {
-        let secret = self.secret()?;
-        Ok(match &self.configured {
-            Some(key) => key.with_secret(secret),
-            None => Key::new(secret),
-        })
+        self.key.clone()
     }
 }

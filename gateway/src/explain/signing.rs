@@ -4,12 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use hookgate_core::internal::ErrorChain;
-use hookgate_core::{BuildError, Provider, Scheme, Verifier, VerifierBuilder, Window};
+use hookgate_core::{BuildError, Key, Provider, Scheme, Verifier, VerifierBuilder, Window};
 use hookgate_diagnose::Setup;
 use http::{Method, Uri};
 
 use super::read_secret::ReadSecret;
-use crate::config::{SecretRef, SourceSetup};
+use crate::config::{SecretRef, SourceSetup, with_tenant};
 
 /// How deliveries are signed, as the options or the configuration say.
 pub(crate) struct Signing {
@@ -47,6 +47,21 @@ impl Signing {
             variant: setup.variant,
             params: setup.params,
             method: None,
+        }
+    }
+
+    /// Returns how the deliveries of a tenant are signed. `self` is the source, without secrets.
+    pub(crate) fn for_tenant(&self, tenant: &str, keys: impl IntoIterator<Item = Key>) -> Self {
+        Self {
+            source: self.source.clone(),
+            provider: self.provider.clone(),
+            scheme: self.scheme.clone(),
+            secrets: keys.into_iter().map(ReadSecret::of_tenant).collect(),
+            window: self.window,
+            url: self.url.as_deref().map(|url| with_tenant(url, tenant)),
+            variant: self.variant.clone(),
+            params: self.params.clone(),
+            method: self.method.clone(),
         }
     }
 

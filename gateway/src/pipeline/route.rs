@@ -44,8 +44,8 @@ pub(crate) struct SharedRoute {
     pub(crate) names: Arc<RouteNames>,
     /// Which deliveries are captured.
     pub(crate) capture: CaptureScope,
-    /// The source of these captures, if there are any.
-    pub(crate) captured: Option<Arc<CapturedSource>>,
+    /// The source of these captures, if there are any. It has no keys of tenants.
+    captured: Option<Arc<CapturedSource>>,
     /// Whether the signature covers `x-request-id`.
     pub(crate) request_id_is_signed: bool,
     pub(crate) metrics: SourceMetrics,
@@ -250,6 +250,15 @@ impl Route {
             tenant: None,
             shared: Arc::clone(&self.shared),
         }
+    }
+
+    /// Returns the source of captures, if there are any.
+    pub(crate) fn captured(&self) -> Option<Arc<CapturedSource>> {
+        let captured = self.shared.captured.as_ref()?;
+        Some(match (&self.tenant, self.source.tenant()) {
+            (Some(tenant), Some(name)) => Arc::new(captured.for_tenant(name, tenant.keys())),
+            _ => Arc::clone(captured),
+        })
     }
 
     /// Returns whether the keys of the route are still those of its tenant.

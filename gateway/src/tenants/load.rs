@@ -117,11 +117,13 @@ impl Tenants {
             let Some(TenantKeys { keys, files }) = self.secrets.read(name, lookup).await? else {
                 return Ok(None);
             };
-            let builder = self.with_keys(name, keys);
+            let keys = Box::from(keys);
+            let builder = self.with_keys(name, &keys);
             let digests = key_digests(&builder, &self.salt);
             let verifier = builder.build().map_err(TenantError::Build)?;
             let source = source.for_tenant(name, verifier);
-            let tenant = Arc::new(Tenant::new(Arc::downgrade(self), source, files, started));
+            let tenant = Tenant::new(Arc::downgrade(self), source, keys, files, started);
+            let tenant = Arc::new(tenant);
             match &self.secrets {
                 Secrets::Files(_) => self.scan.follow().await,
                 Secrets::Resolver(_) => self.claim_unshared(name, &digests).await?,
@@ -216,14 +218,14 @@ impl Tenants {
     async fn digests_of(&self, name: &str) -> Result<Vec<KeyDigest>, TenantError> {
         let found = self.secrets.read(name, LookupFor::Known).await?;
         let keys = found.map_or_else(Vec::new, |found| found.keys);
-        Ok(key_digests(&self.with_keys(name, keys), &self.salt))
+        Ok(key_digests(&self.with_keys(name, &keys), &self.salt))
     }
 
     /// Returns the verifier of a tenant with these keys.
-    pub(super) fn with_keys(&self, name: &str, keys: Vec<Key>) -> VerifierBuilder {
+    pub(super) fn with_keys(&self, name: &str, keys: &[Key]) -> VerifierBuilder {
         let builder = self.config.verifier_of(name);
-        keys.into_iter()
-            .fold(builder, |builder, key| builder.key(key))
+        keys.iter()
+            .fold(builder, |builder, key| builder.key(key.clone()))
     }
 
     fn log_failure(&self, tenant: &str, error: &TenantError) {

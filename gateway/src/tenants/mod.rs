@@ -37,6 +37,7 @@ use self::owners::{KeyDigest, KeyOwners};
 use self::scan::Scan;
 pub(crate) use self::scan::report_equal_keys;
 use self::secrets::Secrets;
+pub(crate) use self::secrets::read_keys;
 pub(crate) use self::tenant::Tenant;
 use self::tenant::millis;
 use crate::config::TenantsConfig;

@@ -209,7 +209,7 @@ impl Tenants {
         }
         let is_reported = match files.read(name) {
             Ok(TenantKeys { keys, files }) if !keys.is_empty() => {
-                let digests = key_digests(&self.with_keys(name, keys), &self.salt);
+                let digests = key_digests(&self.with_keys(name, &keys), &self.salt);
                 // A later scan reads a file again that can change without another version.
                 let version = (!files.are_recent).then(|| digest(&files.versions));
                 self.record_keys(name, &digests, version);

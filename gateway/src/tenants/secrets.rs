@@ -9,6 +9,7 @@ use std::sync::Arc;
 use hookgate_core::internal::ErrorChain;
 use hookgate_core::{BuildError, Key, Secret, SecretError};
 use hookgate_gate::{Clock as _, SystemClock};
+use tokio::runtime::Builder;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -114,6 +115,24 @@ impl Secrets {
             }
         }
     }
+}
+
+/// Reads the keys of `tenant` for a command. Returns `None` if there is no such tenant.
+///
+/// # Errors
+///
+/// Returns the error of the client of the resolver, or the reason why the keys cannot be had.
+pub(crate) fn read_keys(
+    config: &TenantSecrets,
+    tenant: &str,
+) -> Result<Option<Vec<Key>>, Box<dyn Error + Send + Sync>> {
+    if !is_tenant_name(tenant) {
+        return Ok(None);
+    }
+    let secrets = Secrets::new(config)?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let read = runtime.block_on(secrets.read(tenant, LookupFor::Known));
+    Ok(read?.map(|found| found.keys))
 }
 
 impl Files {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{LazyLock, Weak};
 use std::time::Instant;
 
+use hookgate_core::Key;
 use hookgate_gate::Source;
 use hookgate_gate::internal::for_tenant_of;
 
@@ -20,6 +21,8 @@ pub(crate) struct Tenant {
     tenants: Weak<Tenants>,
     /// The source with the keys of the tenant, and with the settings of any configuration.
     source: Source,
+    /// The keys, for explanations of its captures.
+    keys: Box<[Key]>,
     pub(super) files: TenantFiles,
     /// When the versions were checked, or the resolver was asked, in milliseconds.
     checked: AtomicU64,
@@ -31,12 +34,14 @@ impl Tenant {
     pub(super) fn new(
         tenants: Weak<Tenants>,
         source: Source,
+        keys: Box<[Key]>,
         files: TenantFiles,
         checked: Instant,
     ) -> Self {
         Self {
             tenants,
             source,
+            keys,
             files,
             checked: AtomicU64::new(millis(checked)),
             revoked: AtomicBool::new(false),
@@ -46,6 +51,10 @@ impl Tenant {
     /// Returns `source` with the name and the keys of this tenant.
     pub(crate) fn source_with(&self, source: &Source) -> Source {
         for_tenant_of(source, &self.source)
+    }
+
+    pub(crate) fn keys(&self) -> &[Key] {
+        &self.keys
     }
 
     /// Returns whether the keys are still those of the tenant.

@@ -41,6 +41,11 @@ impl Key {
         self
     }
 
+    /// Returns the secret of the key.
+    pub const fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
     /// Sets the first time at which the key is active.
     #[must_use]
     pub fn not_before(mut self, time: UnixTime) -> Self {

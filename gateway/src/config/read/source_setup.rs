@@ -8,8 +8,9 @@ use hookgate_core::{Problems, Provider, Scheme, Window};
 use toml::{Table, Value};
 
 use super::sources::{self, CatalogueEntry};
-use super::verifier;
-use crate::config::secrets::{ConfiguredKey, read_items};
+use super::{tenants, verifier};
+use crate::config::secrets::{ConfiguredKey, TENANT, read_items};
+use crate::config::tenants::TenantSecrets;
 use crate::config::{Inputs, listed};
 
 /// How the deliveries of a source are signed. No secret has been read.
@@ -19,8 +20,11 @@ pub(crate) struct SourceSetup {
     pub(crate) scheme: Scheme,
     /// The window, if the scheme signs a timestamp.
     pub(crate) window: Option<Window>,
-    /// The keys. The list is empty if the gateway fetches them.
+    /// The keys. The list is empty if the gateway fetches them, and if the source has tenants.
     pub(crate) keys: Vec<ConfiguredKey>,
+    /// Where the keys of tenants are, if the source has some.
+    pub(crate) tenants: Option<TenantSecrets>,
+    /// The URL. With tenants, it has a variable for their name.
     pub(crate) url: Option<String>,
     pub(crate) variant: Option<String>,
     pub(crate) params: Vec<(String, String)>,
@@ -63,13 +67,17 @@ fn name_of<'t>(section: &Section<'t>) -> Option<&'t str> {
 fn read_section(section: &Section<'_>) -> Option<SourceSetup> {
     let provider = sources::read_provider(section);
     let scheme = sources::read_source_scheme(section, provider.as_ref());
-    let keys = match section.has("keys") {
-        true => Vec::new(),
-        false => read_items(section),
-    };
+    let path = section.raw().get("path").and_then(Value::as_str);
+    let (mut keys, mut tenants) = (Vec::new(), None);
+    if path.is_some_and(|path| path.contains(TENANT)) {
+        tenants = tenants::read(section, Inputs::Read, &Report::default());
+    } else if !section.has("keys") {
+        keys = read_items(section);
+    }
     Some(SourceSetup {
         window: sources::read_window(section, scheme.as_ref()),
         keys,
+        tenants,
         url: verifier::read_url(section, Inputs::Read),
         variant: section.optional("variant"),
         params: verifier::read_params(section, Inputs::Read),

@@ -60,9 +60,8 @@ pub(super) fn read(root: &Section<'_>, shared: &Shared<'_>, warnings: &Report) -
         if let (Some(request), Some(source), Some(upstream)) = (request, source, upstream) {
             let RequestMatch { path, host, query } = request;
             let (source, tenants) = source;
-            let setup = match (capture, &tenants) {
-                // The secret of a capture's tenant is not known here.
-                (CaptureScope::None, _) | (_, Some(_)) => None,
+            let setup = match capture {
+                CaptureScope::None => None,
                 // The mistakes of the source have been reported.
                 _ => source_setup::read(root.raw(), source.name()).ok(),
             };

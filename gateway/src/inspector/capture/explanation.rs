@@ -162,6 +162,9 @@ fn catch(explain: impl FnOnce() -> ExplanationJson) -> ExplanationJson {
 fn explain(source: &CapturedSource, capture: &Capture) -> ExplanationJson {
     let signing = source.signing.as_ref();
     let signing = signing.ok_or("not explained: the setup of the source is not known")?;
+    if signing.secrets.is_empty() && source.has_tenants {
+        return Err("not explained: the tenant had no usable secret".to_owned());
+    }
     if signing.secrets.is_empty() {
         return Err(
             "not explained: the gateway fetches the keys of this source; download the capture, \

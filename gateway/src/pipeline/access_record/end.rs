@@ -62,11 +62,11 @@ impl AccessRecord<'_> {
     fn take_capture(&self, downstream: &mut Downstream<'_>) -> Option<RawCapture> {
         let capture = downstream.take_capture()?;
         let route = self.route.as_ref()?;
-        let source = route.shared.captured.as_ref()?;
         let inspector = self.gateway.inspector()?;
         if !route.shared.capture.includes(self.reason) {
             return None;
         }
+        let source = &route.captured()?;
         let (scheme, is_read) = (downstream.scheme(), downstream.is_body_read());
         let finished = capture.finish(downstream.request(), scheme, is_read, source);
         if finished.is_none() {

@@ -279,3 +279,92 @@ async fn send_signs_as_a_source_does() {
     );
     assert!(text(&output).starts_with("401 "), "{}", text(&output));
 }
+
+/// A source with tenants in `folder`, and one whose tenants a service on a closed port knows.
+fn tenants(folder: &str) -> String {
+    format!(
+        "[[sources]]\nname = \"partners\"\npath = \"/partners/{{tenant}}\"\nupstream = \"app\"\n\
+         provider = \"square\"\nurl = \"https://hooks.example.com/partners/{{tenant}}\"\nsecrets = [\n\
+         {{ from = \"file:{folder}/new/{{tenant}}\", id = \"new\" }},\n\
+         \"file:{folder}/old/{{tenant}}.key\",\n]\n\
+         [[sources]]\nname = \"resolved\"\npath = \"/resolved/{{tenant}}\"\nupstream = \"app\"\n\
+         provider = \"github\"\n\
+         secrets = [{{ resolve = \"http://127.0.0.1:1/{{tenant}}\" }}]\n\
+         [[sources]]\nname = \"single\"\npath = \"/single\"\nupstream = \"app\"\n\
+         provider = \"github\"\nsecrets = [\"env:SECRET\"]\n"
+    )
+}
+
+#[test]
+fn a_tenant_has_its_own_secrets_and_url() {
+    let folder = Folder::new();
+    for (name, content) in [
+        ("new/acme", NEW),
+        ("old/acme.key", OLD),
+        ("old/umbrella.key", "umbrella-secret-0123456789"),
+    ] {
+        let path = folder.path(name);
+        let parent = std::path::Path::new(&path).parent();
+        std::fs::create_dir_all(parent.expect("a folder")).expect("the folder is created");
+        folder.write(name, content);
+    }
+    let config = folder.write("gateway.toml", tenants(&folder.path("")));
+    let run = |command: &str, source: &str, tenant: &[&str], more: &[&str], input: &str| {
+        let start = [command, "-c", &config, "--source", source];
+        let options = [&start[..], tenant, more].concat();
+        hookgate(&options, NEW, input.as_bytes())
+    };
+    for (tenant, other, key) in [("acme", "umbrella", "new"), ("umbrella", "acme", "2")] {
+        let names = [tenant, other].map(|name| ["--tenant", name]);
+        let signed = run("sign", "partners", &names[0], &["--at", SIGNED_AT], "{}");
+        assert!(signed.status.success(), "{}", text(&signed));
+        let capture = format!("POST /partners/{tenant} HTTP/1.1\n{}\n{{}}", text(&signed));
+        for (verify_as, is_verified) in names.into_iter().zip([true, false]) {
+            let more = ["--json", "--capture", "-", "--at", SIGNED_AT];
+            let output = run("verify", "partners", &verify_as, &more, &capture);
+            let object = json(&output);
+            assert_eq!(object["verified"], is_verified, "{verify_as:?} {object}");
+            if is_verified {
+                assert_eq!(object["key"], key, "{object}");
+            }
+            let more = ["--json", "--capture", "-"];
+            let output = run("identify", "partners", &verify_as, &more, &capture);
+            let is_proved = json(&output)["matches"][0]["proved"] == true;
+            assert_eq!(is_proved, is_verified, "{verify_as:?} {}", text(&output));
+        }
+    }
+    for (source, tenant, expected) in [
+        (
+            "partners",
+            &[][..],
+            "the source has tenants; name one with --tenant",
+        ),
+        (
+            "partners",
+            &["--tenant", "initech"],
+            "there is no tenant \"initech\"",
+        ),
+        (
+            "partners",
+            &["--tenant", "../new/acme"],
+            "there is no tenant",
+        ),
+        (
+            "single",
+            &["--tenant", "acme"],
+            "the source has no tenants; leave --tenant out",
+        ),
+        (
+            "resolved",
+            &["--tenant", "acme"],
+            "tenant acme: the resolver gives no usable response",
+        ),
+    ] {
+        let output = run("sign", source, tenant, &[], "{}");
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        assert!(text(&output).contains(expected), "{}", text(&output));
+    }
+    // The control.
+    let output = run("sign", "single", &[], &[], "{}");
+    assert!(output.status.success(), "{}", text(&output));
+}

@@ -136,6 +136,61 @@ async fn a_captured_delivery_of_a_tenant_is_sent_again() {
     }
 }
 
+/// Sends a delivery whose body has a line feed that was not signed.
+async fn deliver_with_line_feed(gateway: &Gateway, tenant: &str, secret: &'static str) -> u16 {
+    let mut request = super::delivery(&format!("/partners/{tenant}"), secret, "evt_1");
+    let changed = [&request.body()[..], b"\n"].concat();
+    *request.body_mut() = changed.into();
+    let response = hookgate_tests::send_bytes(gateway.address(), request).await;
+    response.status.as_u16()
+}
+
+/// Returns the call for the explanation of the newest of the `count` deliveries that `query` finds.
+async fn explanation(gateway: &Gateway, query: &str, count: usize) -> ApiCall {
+    let found = deliveries(gateway, query, count).await;
+    let id = found[0]["request_id"].as_str().expect("an id");
+    ApiCall::get(&format!("/api/deliveries/{id}/explanation"))
+}
+
+#[tokio::test]
+async fn a_captured_delivery_is_explained_with_the_secrets_of_its_tenant() {
+    let (upstream, files) = (Upstream::start().await, TenantFolder::new());
+    files.set("acme", ACME);
+    files.set("umbrella", UMBRELLA);
+    let builder = with_inspector(with_files(&upstream, &files), "capture = \"refused\"");
+    let gateway = builder.start_without_default_sources();
+    for (tenant, secret) in [("acme", ACME), ("umbrella", UMBRELLA)] {
+        assert_eq!(status(&gateway, tenant, secret, "evt_0").await, 204);
+    }
+    for (tenant, secret, count, is_explained) in [
+        ("acme", ACME, 1, true),
+        ("umbrella", UMBRELLA, 1, true),
+        // The control: another tenant has signed this one.
+        ("acme", UMBRELLA, 2, false),
+    ] {
+        let found = deliver_with_line_feed(&gateway, tenant, secret).await;
+        assert_eq!(found, 401, "{tenant}");
+        let query = format!("tenant={tenant}&reason=signature_mismatch");
+        let call = explanation(&gateway, &query, count).await;
+        let found = call.json(&gateway).await;
+        let is_proved = found["causes"][0]["proved"] == true;
+        assert_eq!(is_proved, is_explained, "{tenant} {found}");
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_for_a_tenant_without_a_usable_secret_is_not_explained() {
+    let (upstream, files) = (Upstream::start().await, TenantFolder::new());
+    std::fs::create_dir(files.path().join("broken")).expect("the folder is created");
+    let table = partners(&files.path(), "mode = \"observe\"");
+    let builder = Gateway::builder(upstream.address()).table(&table);
+    let gateway = with_inspector(builder, "capture = \"all\"").start_without_default_sources();
+    assert_eq!(status(&gateway, "broken", ACME, "evt_1").await, 204);
+    let call = explanation(&gateway, "tenant=broken", 1).await;
+    let detail = call.problem(&gateway, StatusCode::NOT_FOUND).await;
+    assert!(detail.contains("had no usable secret"), "{detail}");
+}
+
 #[tokio::test]
 async fn a_queued_delivery_keeps_its_tenant_after_its_secret_is_gone() {
     let (upstream, files, stores) = (Upstream::start().await, TenantFolder::new(), folder());
