@@ -167,6 +167,8 @@ pub(crate) struct RouteConfig {
     pub(crate) upstream_path: Option<String>,
     /// Whether a refusal names the check that failed, which is meant for development.
     pub(crate) expose_reason: bool,
+    /// The number of tenants with metrics of their own.
+    pub(crate) tenant_metrics: usize,
     /// Which deliveries are captured.
     pub(crate) capture: CaptureScope,
     /// How deliveries are signed, to explain captured ones.

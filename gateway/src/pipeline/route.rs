@@ -16,7 +16,8 @@ use pingora_http::RequestHeader;
 use crate::config::{self, CaptureScope, PathPattern, QueryMatch, RequestQuery, TenantsConfig};
 use crate::inspector::capture::CapturedSource;
 use crate::inspector::compact::{FactHeaders, RouteNames};
-use crate::telemetry::metrics::{Metrics, SourceMetrics, UpstreamMetrics};
+use crate::telemetry::metrics::{Metrics, SourceMetrics, TenantMetrics, UpstreamMetrics};
+use crate::telemetry::outcome::RequestOutcome;
 use crate::tenants::{Tenant, Tenants};
 use crate::upstream::{REQUEST_ID, Upstream};
 
@@ -49,6 +50,7 @@ pub(crate) struct SharedRoute {
     /// Whether the signature covers `x-request-id`.
     pub(crate) request_id_is_signed: bool,
     pub(crate) metrics: SourceMetrics,
+    tenant_metrics: Option<TenantMetrics>,
     pub(crate) upstream_metrics: UpstreamMetrics,
     /// The tenants, if the source has some.
     pub(crate) tenants: Option<Arc<Tenants>>,
@@ -196,6 +198,7 @@ impl Route {
             expose_reason,
             capture,
             setup,
+            tenant_metrics,
             ..
         } = config;
         let names = RouteNames {
@@ -216,6 +219,7 @@ impl Route {
             names: Arc::new(names),
             path: Arc::clone(path.text()),
             metrics: SourceMetrics::new(metrics, &source, key_ids),
+            tenant_metrics: TenantMetrics::new(source.name(), tenant_metrics),
             upstream_metrics: UpstreamMetrics::new(metrics, upstream.name()),
             captured: (capture != CaptureScope::None)
                 .then(|| Arc::new(CapturedSource::new(&source, setup))),
@@ -249,6 +253,16 @@ impl Route {
             source: self.source.for_tenant(tenant, verifier),
             tenant: None,
             shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Counts a request by its outcome.
+    pub(crate) fn count(&self, metrics: &Metrics, outcome: RequestOutcome) {
+        self.shared.metrics.count(outcome);
+        if let Some(tenants) = &self.shared.tenant_metrics {
+            let is_known = self.tenant.is_some();
+            let tenant = self.source.tenant().filter(|_| is_known);
+            tenants.count(metrics, tenant, outcome);
         }
     }
 

@@ -50,6 +50,17 @@ impl RequestOutcome {
         }
     }
 
+    /// Returns the outcome that a request in observe mode would have otherwise, which metrics count.
+    pub(crate) const fn enforced(self) -> Self {
+        match self {
+            Self::ObservedForwarded => Self::Forwarded,
+            Self::ObservedDuplicate => Self::Duplicate,
+            Self::ObservedHandshake => Self::Handshake,
+            Self::ObservedRefused => Self::Refused,
+            outcome => outcome,
+        }
+    }
+
     /// Returns the stable label for logs, metrics and traces.
     pub(crate) const fn label(self) -> &'static str {
         match self {

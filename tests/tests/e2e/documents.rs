@@ -11,7 +11,7 @@ use hookgate_tests::{binary, replace_tokens};
 use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};
 
-use crate::observability::{KEY_METRICS, METRICS, QUEUE_METRICS, TLS_METRIC};
+use crate::observability::{KEY_METRICS, METRICS, QUEUE_METRICS, TENANT_METRIC, TLS_METRIC};
 
 const ALERTS: &str = "deploy/prometheus/alerts.yml";
 
@@ -200,7 +200,7 @@ fn metrics_in(text: &str) -> BTreeSet<&str> {
 #[test]
 fn alerts_dashboard_and_documentation_name_only_existing_metrics() {
     let others = KEY_METRICS.into_iter().chain(QUEUE_METRICS);
-    let others = others.chain([TLS_METRIC]);
+    let others = others.chain([TENANT_METRIC, TLS_METRIC]);
     let known: BTreeSet<&str> = METRICS.into_iter().chain(others).collect();
     for (name, complete) in [
         (ALERTS, false),

@@ -399,6 +399,9 @@ pub const METRICS: [&str; 37] = [
     "hookgate_build_info",
 ];
 
+/// The metric that only a source with `tenant_metrics` has.
+pub const TENANT_METRIC: &str = "hookgate_tenant_deliveries_total";
+
 /// The metric that only a gateway with a TLS listener has.
 pub const TLS_METRIC: &str = "hookgate_tls_certificate_expiry_timestamp_seconds";
 

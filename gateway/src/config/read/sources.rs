@@ -28,6 +28,9 @@ pub(super) struct Shared<'c> {
     pub(super) queue: Option<&'c QueueConfig>,
 }
 
+/// The largest number of tenants with metrics of their own. Each has up to seven series.
+const MAX_TENANT_METRICS: usize = 1000;
+
 /// Reads every source. A source with a mistake is reported and left out.
 pub(super) fn read(root: &Section<'_>, shared: &Shared<'_>, warnings: &Report) -> Vec<RouteConfig> {
     if !root.has("sources") {
@@ -51,6 +54,7 @@ pub(super) fn read(root: &Section<'_>, shared: &Shared<'_>, warnings: &Report) -
         let upstream = read_upstream_name(&section, shared.upstreams);
         let expose_reason = read_expose_reason(&section, warnings);
         let capture = read_capture(&section, shared.capture);
+        let tenant_metrics = read_tenant_metrics(&section);
         let upstream_config = upstream
             .as_ref()
             .and_then(|name| shared.upstreams.get(name));
@@ -75,6 +79,7 @@ pub(super) fn read(root: &Section<'_>, shared: &Shared<'_>, warnings: &Report) -
                 upstream,
                 upstream_path,
                 expose_reason,
+                tenant_metrics,
                 capture,
             });
         }
@@ -118,6 +123,28 @@ fn read_expose_reason(section: &Section<'_>, warnings: &Report) -> bool {
 }
 
 /// Reads the deliveries to capture. `default` is `None` without an inspector.
+fn read_tenant_metrics(section: &Section<'_>) -> usize {
+    let Some(max) = section.optional::<u64>("tenant_metrics") else {
+        return 0;
+    };
+    if !route::has_tenant(section) {
+        section.wrong(
+            "tenant_metrics",
+            "has no effect without {tenant} in `path`; remove it",
+        );
+    }
+    match usize::try_from(max) {
+        Ok(max @ 0..=MAX_TENANT_METRICS) => max,
+        _ => {
+            section.wrong(
+                "tenant_metrics",
+                format!("expected at most {MAX_TENANT_METRICS}"),
+            );
+            0
+        }
+    }
+}
+
 fn read_capture(section: &Section<'_>, default: Option<CaptureScope>) -> CaptureScope {
     let own = section.optional("capture").map(|Keyword(scope)| scope);
     if own.is_some() && default.is_none() {

@@ -278,10 +278,8 @@ impl<'g> AccessRecord<'g> {
                 if let ObservedVerdict::Refused(refusal) = verdict {
                     self.refused_for(Some(route), refusal.reason());
                 } else {
-                    route
-                        .shared
-                        .metrics
-                        .count(RequestOutcome::of_verdict(verdict));
+                    let outcome = RequestOutcome::of_verdict(verdict);
+                    route.count(self.gateway.metrics(), outcome);
                 }
                 self.outcome = RequestOutcome::of_verdict(verdict);
             }
@@ -310,7 +308,7 @@ impl<'g> AccessRecord<'g> {
     /// Records and counts the outcome. Each request gets here once.
     fn conclude(&mut self, route: &Route, outcome: RequestOutcome) {
         self.outcome = outcome;
-        route.shared.metrics.count(outcome);
+        route.count(self.gateway.metrics(), outcome);
     }
 
     /// Counts the bytes of a body that is being received.

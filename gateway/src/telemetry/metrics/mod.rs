@@ -8,6 +8,7 @@ mod keys;
 mod queue;
 mod registry;
 mod source;
+mod tenants;
 mod upstream;
 
 use std::time::Duration;
@@ -27,6 +28,8 @@ use self::keys::KeyMetrics;
 use self::queue::QueueMetrics;
 use self::registry::Registrar;
 pub(crate) use self::source::SourceMetrics;
+pub(crate) use self::tenants::TenantMetrics;
+use self::tenants::TenantVectors;
 pub(crate) use self::upstream::UpstreamMetrics;
 use crate::config::TlsListener;
 use crate::inspector::Inspector;
@@ -59,6 +62,7 @@ const BODY_BYTES: [f64; 9] = [
 pub(crate) struct Metrics {
     registry: Registry,
     deliveries: DeliveryVectors,
+    tenants: TenantVectors,
     upstreams: UpstreamVectors,
     connections: ConnectionMetrics,
     replay: ReplayMetrics,
@@ -144,6 +148,7 @@ impl Metrics {
         )?;
         let metrics = Self {
             deliveries: DeliveryVectors::new(&registrar)?,
+            tenants: TenantVectors::new(&registrar)?,
             upstreams: UpstreamVectors::new(&registrar)?,
             connections: ConnectionMetrics::new(&registrar)?,
             replay: ReplayMetrics::new(&registrar)?,

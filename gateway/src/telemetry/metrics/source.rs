@@ -76,14 +76,14 @@ impl SourceMetrics {
 
     /// Counts a request by its outcome. A request in observe mode counts by its verdict.
     pub(crate) fn count(&self, outcome: RequestOutcome) {
-        let counter = match outcome {
-            RequestOutcome::Forwarded | RequestOutcome::ObservedForwarded => &self.forwarded,
-            RequestOutcome::Duplicate | RequestOutcome::ObservedDuplicate => &self.duplicate,
-            RequestOutcome::Handshake | RequestOutcome::ObservedHandshake => &self.handshake,
+        let counter = match outcome.enforced() {
+            RequestOutcome::Forwarded => &self.forwarded,
+            RequestOutcome::Duplicate => &self.duplicate,
+            RequestOutcome::Handshake => &self.handshake,
             RequestOutcome::Queued => &self.queued,
             RequestOutcome::Busy => &self.busy,
-            RequestOutcome::Refused | RequestOutcome::ObservedRefused => &self.refused,
             RequestOutcome::Failed => &self.failed,
+            _ => &self.refused,
         };
         counter.inc();
     }

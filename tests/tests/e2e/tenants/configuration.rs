@@ -221,3 +221,17 @@ fn the_url_of_a_scheme_that_signs_it_names_the_tenant() {
     );
     refuses(&table("{tenant}"), "source partners: url: ");
 }
+
+#[test]
+fn the_metrics_of_tenants_are_bounded() {
+    let files = TenantFolder::new();
+    let table = |value: &str| partners(&files.path(), &format!("tenant_metrics = {value}"));
+    for value in ["0", "1000"] {
+        check(&table(value), 0);
+    }
+    refuses(&table("1001"), "tenant_metrics: expected at most 1000");
+    refuses(&table("-1"), "tenant_metrics: expected");
+    refuses(&table("\"all\""), "tenant_metrics: expected");
+    let plain = source("\"env:GOOD\"", "tenant_metrics = 1").replace("/{tenant}", "");
+    refuses(&plain, "has no effect without {tenant} in `path`");
+}

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{ACME, TenantFolder, UMBRELLA, deliver, partners, status, wait_for_status, with_files};
 use crate::inspector::{ApiCall, deliveries, with_inspector};
+use crate::observability::TENANT_METRIC;
 use crate::queue::{SOON, folder, with_queue};
 
 #[tokio::test]
@@ -53,6 +54,39 @@ async fn the_access_log_names_the_tenant() {
             ],
         ]
     );
+}
+
+#[tokio::test]
+async fn the_metrics_name_a_limited_number_of_tenants() {
+    let (upstream, files) = (Upstream::start().await, TenantFolder::new());
+    files.set("acme", ACME);
+    files.set("umbrella", UMBRELLA);
+    let gateway = Gateway::builder(upstream.address())
+        .table(&partners(&files.path(), "tenant_metrics = 1"))
+        .start_without_default_sources();
+    // The names of strangers take no place.
+    for name in ["initech", "globex"] {
+        assert_eq!(status(&gateway, name, ACME, "evt_1").await, 404);
+    }
+    for (tenant, secret) in [("acme", ACME), ("umbrella", UMBRELLA)] {
+        assert_eq!(status(&gateway, tenant, secret, "evt_1").await, 204);
+        assert_eq!(status(&gateway, tenant, secret, "evt_1").await, 200);
+    }
+    let series = |tenant: &str, outcome: &str| {
+        format!("{TENANT_METRIC}{{outcome=\"{outcome}\",source=\"partners\",tenant=\"{tenant}\"}}")
+    };
+    for (tenant, outcome, expected) in [
+        ("acme", "forwarded", 1),
+        ("acme", "duplicate", 1),
+        ("_other", "forwarded", 1),
+        ("_other", "duplicate", 1),
+        ("_other", "refused", 2),
+    ] {
+        let found = gateway.existing_counter(&series(tenant, outcome)).await;
+        assert_eq!(found, expected, "{tenant} {outcome}");
+    }
+    let metrics = gateway.get_admin("/metrics").await;
+    assert!(!metrics.contains("umbrella") && !metrics.contains("initech"));
 }
 
 #[tokio::test]
