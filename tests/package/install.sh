@@ -204,7 +204,14 @@ echo 'unknown = 1' >> "$root/etc/hookgate/gateway.toml"
 upgrade
 ! grep -q '^try-restart' "$root/trial/systemctl.log" || fail "a refused file restarts the service"
 grep -q "then run 'systemctl restart hookgate'" "$work/upgrade.log" || fail "$(cat "$work/upgrade.log")"
+grep -q "the new version refuses" "$work/upgrade.log" || fail "$(cat "$work/upgrade.log")"
 cp -p "$work/gateway.toml" "$root/etc/hookgate/gateway.toml"
+# systemd-run itself fails, for example without D-Bus. The file is not to blame.
+printf '#!/bin/sh\nexit 1\n' > "$root/trial/bin/systemd-run"
+upgrade
+! grep -q '^try-restart' "$root/trial/systemctl.log" || fail "an unchecked file restarts the service"
+grep -q "could not be checked (status 1)" "$work/upgrade.log" || fail "$(cat "$work/upgrade.log")"
+! grep -q "refuses" "$work/upgrade.log" || fail "$(cat "$work/upgrade.log")"
 rm -r "$root/run/systemd"
 
 # Removing keeps the configuration and the data.

@@ -5,6 +5,7 @@
 //! may act gets the mistakes, the warnings and the path of the file. Requests without such a token
 //! are limited, because each one reads every file and resolves every name.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use hookgate_core::Problem as Mistake;
@@ -31,17 +32,34 @@ const PER_SECOND: f64 = 1.0;
 const NO_DETAILS: &str = "the log of the gateway has the details; the response has them for a token \
                           of [inspector] with `may = \"act\"`";
 
-/// Limits the reloads without a token.
+/// Limits the reloads without a token. The clients of this machine have a budget of their own, so
+/// that nobody on the network can keep `hookgate reload` out.
 #[derive(Debug)]
-pub(super) struct ReloadLimit(Mutex<RateBudget>);
+pub(super) struct ReloadLimit {
+    local: Mutex<RateBudget>,
+    remote: Mutex<RateBudget>,
+}
 
 impl Default for ReloadLimit {
     fn default() -> Self {
-        Self(Mutex::new(RateBudget::new(
-            BURST,
-            PER_SECOND,
-            Instant::now(),
-        )))
+        let budget = || Mutex::new(RateBudget::new(BURST, PER_SECOND, Instant::now()));
+        Self {
+            local: budget(),
+            remote: budget(),
+        }
+    }
+}
+
+impl ReloadLimit {
+    /// Returns whether one more reload is allowed for a client. The client of a Unix socket has no
+    /// address.
+    fn spend(&self, client: Option<IpAddr>, now: Instant) -> bool {
+        let is_local = client.is_none_or(|address| address.to_canonical().is_loopback());
+        let budget = match is_local {
+            true => &self.local,
+            false => &self.remote,
+        };
+        budget.lock().spend(now)
     }
 }
 
@@ -118,7 +136,7 @@ impl Admin {
             Some(_) => Details::Hidden,
             None => Details::Shown,
         };
-        match self.reload_limit.0.lock().spend(Instant::now()) {
+        match self.reload_limit.spend(peer.address, Instant::now()) {
             true => Ok(details),
             false => Err(Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -149,6 +167,27 @@ impl Admin {
                 file.display()
             ))),
             None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_from_the_network_leaves_the_reloads_of_this_machine() {
+        let (limit, now) = (ReloadLimit::default(), Instant::now());
+        let spend = |client: Option<&str>| {
+            let client = client.map(|address| address.parse().unwrap());
+            (0..100).filter(|_| limit.spend(client, now)).count()
+        };
+        assert!(spend(Some("192.0.2.1")) >= 10);
+        // The control: other clients of the network have the same budget.
+        assert_eq!(spend(Some("2001:db8::1")), 0);
+        assert!(spend(Some("::ffff:127.0.0.1")) >= 10);
+        for client in [Some("127.0.0.1"), Some("::1"), None] {
+            assert_eq!(spend(client), 0, "{client:?}");
         }
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
                     writeln!(out, "{}", Value::Array(list))?;
                 }
                 ([entry], false) => entry.write(&mut out)?,
-                (entries, false) => write_list(entries, &mut out)?,
+                (entries, false) => write_list(entries, line_limit(), &mut out)?,
             }
         }
     }
@@ -92,13 +92,22 @@ const COLUMNS: [Column; 4] = [
     Column::new("name", Rank::Always, 32, usize::MAX),
     Column::new("provider", Rank::Useful, 16, usize::MAX),
     Column::new("source", Rank::Extra, 10, usize::MAX),
-    Column::new("duplicates found by", Rank::Useful, 16, usize::MAX),
+    // The longest short rule.
+    Column::new("duplicates found by", Rank::Useful, 26, usize::MAX),
 ];
 
-fn write_list(entries: &[Entry], out: &mut impl Write) -> io::Result<()> {
+fn write_list(entries: &[Entry], limit: Option<usize>, out: &mut impl Write) -> io::Result<()> {
     let row = |entry: &Entry| {
         let (source, duplicates) = match entry {
-            Entry::Provider(provider) => (provider.evidence().to_string(), dedupes_by(provider)),
+            Entry::Provider(provider) => {
+                let rule = dedupes_by(provider);
+                // A program that searches the list gets whole texts.
+                let rule = match limit {
+                    Some(_) => rule.short,
+                    None => rule.text,
+                };
+                (provider.evidence().to_string(), rule)
+            }
             Entry::Undocumented(_) => ("none".to_owned(), "needs [sources.scheme]"),
         };
         vec![
@@ -109,8 +118,7 @@ fn write_list(entries: &[Entry], out: &mut impl Write) -> io::Result<()> {
         ]
     };
     let rows: Vec<Vec<String>> = entries.iter().map(row).collect();
-    // A program that searches the list gets whole cells.
-    let table = Table::fit(&COLUMNS, &rows, line_limit());
+    let table = Table::fit(&COLUMNS, &rows, limit);
     writeln!(out, "{}", table.head())?;
     for row in &rows {
         writeln!(out, "{}", table.row(row, &[], Colours::Off))?;
@@ -201,7 +209,7 @@ fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
     line(
         out,
         "duplicates",
-        &format!("found by {}", dedupes_by(provider)),
+        &format!("found by {}", dedupes_by(provider).text),
     )?;
     line(out, "retention", &duration_text(provider.retention()))?;
     facts::write(provider.facts(), out)?;
@@ -293,14 +301,32 @@ fn window(window: Option<Window>) -> String {
     )
 }
 
-/// Describes how a duplicate of an event is recognised.
-pub(super) fn dedupes_by(provider: &Provider) -> &'static str {
+/// How a duplicate of an event is recognised.
+pub(super) struct DuplicateRule {
+    /// The description for a table on a terminal.
+    short: &'static str,
+    pub(super) text: &'static str,
+}
+
+pub(super) fn dedupes_by(provider: &Provider) -> DuplicateRule {
+    let (short, text) = duplicate_rule(provider);
+    DuplicateRule { short, text }
+}
+
+fn duplicate_rule(provider: &Provider) -> (&'static str, &'static str) {
+    const NOTHING: (&str, &str) = ("nothing", "nothing; distinct events can have equal bytes");
     let scheme = provider.scheme();
     if scheme.is_token() {
         return match (scheme.signs_id(), Dedupe::default_for(provider)) {
-            (true, _) => "event id; replays pass, as a token signs nothing",
-            (false, Dedupe::Off) => "nothing; distinct events can have equal bytes",
-            (false, _) => "whole body; replays pass, as a token signs nothing",
+            (true, _) => (
+                "event id; replays pass",
+                "event id; replays pass, as a token signs nothing",
+            ),
+            (false, Dedupe::Off) => NOTHING,
+            (false, _) => (
+                "whole body; replays pass",
+                "whole body; replays pass, as a token signs nothing",
+            ),
         };
     }
     let equal_bytes = provider.facts().equal_bytes().map(Fact::value);
@@ -310,17 +336,25 @@ pub(super) fn dedupes_by(provider: &Provider) -> &'static str {
         scheme.window().is_some(),
         Dedupe::default_for(provider),
     ) {
-        (true, _, _) => "event id",
-        (false, true, _) => "signed bytes, timestamp included",
-        (false, false, Dedupe::DeliveryId) if is_narrow => {
-            "whole body; for events that can repeat, also the unsigned delivery id"
-        }
-        (false, false, Dedupe::DeliveryId) => {
-            "whole body and the unsigned delivery id; replays with another id pass"
-        }
-        (false, false, Dedupe::Off) if is_narrow => "whole body; events that can repeat all pass",
-        (false, false, Dedupe::Off) => "nothing; distinct events can have equal bytes",
-        (false, false, _) => "whole body",
+        (true, _, _) => ("event id", "event id"),
+        (false, true, _) => (
+            "signed bytes and timestamp",
+            "signed bytes, timestamp included",
+        ),
+        (false, false, Dedupe::DeliveryId) if is_narrow => (
+            "body; delivery id for some",
+            "whole body; for events that can repeat, also the unsigned delivery id",
+        ),
+        (false, false, Dedupe::DeliveryId) => (
+            "body and unsigned id",
+            "whole body and the unsigned delivery id; replays with another id pass",
+        ),
+        (false, false, Dedupe::Off) if is_narrow => (
+            "body; some events all pass",
+            "whole body; events that can repeat all pass",
+        ),
+        (false, false, Dedupe::Off) => NOTHING,
+        (false, false, _) => ("whole body", "whole body"),
     }
 }
 
@@ -357,7 +391,7 @@ fn object(provider: &Provider) -> Value {
         "handshakes": scheme.handshakes(),
         "refusal_status": scheme.refusal_status().map(|status| status.as_u16()),
         "responses": responses::object(provider.responses()),
-        "dedupes_by": dedupes_by(provider),
+        "dedupes_by": dedupes_by(provider).text,
         "retention_seconds": provider.retention().as_secs(),
         "facts": facts::object(provider.facts()),
         "checked": provider.checked(),
@@ -377,4 +411,33 @@ fn undocumented_object(provider: &UndocumentedProvider) -> Value {
         "docs": provider.docs(),
         "notes": provider.notes(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(limit: Option<usize>) -> Vec<String> {
+        let entries = found(None).unwrap_or_default();
+        let mut text = Vec::new();
+        write_list(&entries, limit, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_list_names_each_rule_in_a_terminal_of_80_columns() {
+        let lines = list(Some(80));
+        assert!(lines.len() > 50);
+        for line in &lines {
+            assert!(line.chars().count() <= 80 && !line.ends_with('…'), "{line}");
+        }
+        // The control: there is no place for the rules in fewer columns.
+        assert!(list(Some(70)).iter().all(|line| !line.contains("event id")));
+        assert!(
+            list(None)
+                .iter()
+                .any(|line| line.ends_with("as a token signs nothing"))
+        );
+    }
 }

@@ -105,7 +105,7 @@ fn write_list(page: &mut String, providers: &[Provider]) -> std::fmt::Result {
             provider.docs(),
             each(&|index| variants[index].algorithm().to_owned()),
             each(&|index| format!("`{}`", variants[index].signed().replace('|', "\\|"))),
-            dedupes_by(provider),
+            dedupes_by(provider).text,
             duration_text(provider.retention()),
             provider.evidence(),
         )?;
@@ -205,7 +205,7 @@ fn write_equal_bytes(page: &mut String, providers: &[Provider]) -> std::fmt::Res
             "| `{}` | {} | {} |",
             provider.name(),
             cell(provider.facts().equal_bytes(), equal_bytes_text),
-            dedupes_by(provider),
+            dedupes_by(provider).text,
         )?;
     }
     Ok(())
