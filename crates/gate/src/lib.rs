@@ -56,6 +56,7 @@ mod receive;
 mod receiver;
 mod refusal;
 mod renewal;
+mod shared_lookups;
 mod source;
 mod state;
 mod store_update;
@@ -97,6 +98,7 @@ pub use self::source::{
 #[doc(hidden)]
 pub mod internal {
     pub use crate::outcome::{is_grpc_response, is_withheld};
+    pub use crate::shared_lookups::SharedLookups;
     use crate::source::Source;
 
     /// Returns `source` with the tenant of `tenant`, its verifier and its replay keys. Both sources

@@ -1,16 +1,17 @@
 //! [`CachedSources`]: a resolver that looks sources up elsewhere and keeps the results.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_core::internal::ErrorChain;
 use hookgate_gate::Source;
+use hookgate_gate::internal::SharedLookups;
 use http::request;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use crate::resolve::{BoxError, Resolve};
@@ -99,7 +100,7 @@ struct Lookups<S, L> {
     lookup: L,
     results: Results,
     /// The lookups in progress, by tenant. A result is kept before its lookup is removed from here.
-    in_progress: Mutex<HashMap<Box<str>, watch::Receiver<Option<Outcome>>>>,
+    in_progress: Arc<SharedLookups<Outcome>>,
     permits: Semaphore,
     /// A lookup of a tenant that has had no source needs one of these, too.
     unknown_permits: Semaphore,
@@ -165,7 +166,7 @@ where
                 state,
                 lookup,
                 results: Results::new(DEFAULT_MAX_ENTRIES),
-                in_progress: Mutex::default(),
+                in_progress: Arc::default(),
                 permits: Semaphore::new(MAX_LOOKUPS),
                 unknown_permits: Semaphore::new(MAX_UNKNOWN_LOOKUPS),
             }),
@@ -252,66 +253,32 @@ where
 {
     /// Returns the result of the lookup of `tenant`. Starts it unless it is kept or in progress.
     async fn find(self: &Arc<Self>, tenant: &str, limits: Limits) -> Outcome {
-        let mut outcome = self.start(tenant, limits)?;
-        let finished = outcome.wait_for(Option::is_some).await;
-        let finished = finished.ok().and_then(|outcome| outcome.clone());
-        finished.unwrap_or_else(|| Err("the lookup of the source panicked".into()))
-    }
-
-    /// Starts the lookup of `tenant`, unless its result is kept or in progress.
-    fn start(
-        self: &Arc<Self>,
-        tenant: &str,
-        limits: Limits,
-    ) -> Result<watch::Receiver<Option<Outcome>>, Arc<str>> {
-        let in_progress = self.in_progress.lock();
-        let mut in_progress = in_progress.unwrap_or_else(PoisonError::into_inner);
-        if let Some(result) = self.results.get(tenant) {
-            return Ok(watch::channel(Some(Ok(result))).1);
-        }
-        if let Some(outcome) = in_progress.get(tenant) {
-            return Ok(outcome.clone());
-        }
-        let is_known = self.results.present.contains_key(tenant);
-        if !is_known && in_progress.len() >= MAX_WAITING {
-            return Err("too many lookups of unknown tenants are in progress".into());
-        }
-        let (sender, outcome) = watch::channel(None);
-        in_progress.insert(tenant.into(), outcome.clone());
-        let entry = InProgress {
-            lookups: Arc::clone(self),
-            tenant: tenant.into(),
+        let start = |in_progress| {
+            if let Some(result) = self.results.get(tenant) {
+                return ControlFlow::Break(Ok(result));
+            }
+            let is_known = self.results.present.contains_key(tenant);
+            if !is_known && in_progress >= MAX_WAITING {
+                let error = "too many lookups of unknown tenants are in progress";
+                return ControlFlow::Break(Err(error.into()));
+            }
+            let (lookups, tenant) = (Arc::clone(self), Box::<str>::from(tenant));
+            ControlFlow::Continue(async move { lookups.look_up(&tenant, is_known, limits).await })
         };
-        // A runtime that shuts down drops the task at once, and with it the entry, which needs the lock.
-        drop(in_progress);
-        tokio::spawn(async move {
-            let result = entry.look_up(is_known, limits).await;
-            sender.send_replace(Some(result));
-        });
-        Ok(outcome)
+        let outcome = self.in_progress.get(tenant, start).await;
+        outcome.unwrap_or_else(|| Err("the lookup of the source panicked".into()))
     }
-}
 
-/// A lookup in progress. Its end removes it from the list.
-struct InProgress<S, L> {
-    lookups: Arc<Lookups<S, L>>,
-    tenant: Box<str>,
-}
-
-impl<S, L> InProgress<S, L>
-where
-    S: Send + Sync + 'static,
-    L: for<'a> LookUpSource<'a, S> + Send + Sync + 'static,
-{
     /// Looks up the source, and keeps the result.
-    async fn look_up(&self, is_known: bool, limits: Limits) -> Outcome {
+    async fn look_up(&self, tenant: &str, is_known: bool, limits: Limits) -> Outcome {
         let Lookups {
             state,
             lookup,
+            results,
             permits,
             unknown_permits,
             ..
-        } = &*self.lookups;
+        } = self;
         let found = async {
             // The semaphores are never closed.
             let _unknown = match is_known {
@@ -319,7 +286,7 @@ where
                 false => unknown_permits.acquire().await.ok(),
             };
             let _permit = permits.acquire().await.ok();
-            lookup(state, &self.tenant).await
+            lookup(state, tenant).await
         };
         let found = timeout(limits.deadline, found).await.map_err(|_elapsed| {
             let deadline = limits.deadline;
@@ -327,17 +294,8 @@ where
         })?;
         let source = found.map_err(|error| ErrorChain(&*error).to_string())?;
         let source = source.map(Arc::new);
-        let results = &self.lookups.results;
-        results.insert(&self.tenant, source.clone(), limits);
+        results.insert(tenant, source.clone(), limits);
         Ok(source)
-    }
-}
-
-impl<S, L> Drop for InProgress<S, L> {
-    fn drop(&mut self) {
-        let in_progress = self.lookups.in_progress.lock();
-        let mut in_progress = in_progress.unwrap_or_else(PoisonError::into_inner);
-        in_progress.remove(&self.tenant);
     }
 }
 

@@ -1,13 +1,13 @@
 //! Looks up a tenant whose secrets are not cached. Requests for one tenant share a lookup.
 
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hookgate_core::internal::{ErrorChain, key_digests};
 use hookgate_core::{Key, VerifierBuilder};
 use hookgate_gate::Source;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::lookup_limit::LookupFor;
@@ -30,44 +30,18 @@ impl Tenants {
         name: &str,
         client: Option<IpAddr>,
     ) -> Lookup {
-        let mut result = self.start_lookup(source, name, client);
-        let result = result.wait_for(Option::is_some).await;
-        // The task is gone without a result only if it panicked, or if the process ends.
-        let found = result.ok().and_then(|found| found.clone());
-        found.unwrap_or(Lookup::Unavailable)
-    }
-
-    /// Starts a lookup, unless one is in progress.
-    fn start_lookup(
-        self: &Arc<Self>,
-        source: &Source,
-        name: &str,
-        client: Option<IpAddr>,
-    ) -> watch::Receiver<Option<Lookup>> {
-        let mut loading = self.loading.lock();
-        if let Some(result) = loading.get(name) {
-            return result.clone();
-        }
-        // A lookup may have ended since the caller looked into the cache.
-        if let Some(found) = self.cached(name) {
-            return watch::channel(Some(found)).1;
-        }
-        let (sender, result) = watch::channel(None);
-        loading.insert(name.into(), result.clone());
-        let entry = Loading {
-            tenants: Arc::clone(self),
-            name: name.into(),
+        let start = |_in_progress| {
+            // A lookup may have ended since the caller looked into the cache.
+            if let Some(found) = self.cached(name) {
+                return ControlFlow::Break(found);
+            }
+            let (tenants, source) = (Arc::clone(self), source.clone());
+            let name = Box::<str>::from(name);
+            ControlFlow::Continue(async move { tenants.load(&source, &name, client).await })
         };
-        // A runtime that shuts down drops the task at once, and with it the entry, which needs the lock.
-        drop(loading);
-        let source = source.clone();
-        tokio::spawn(async move {
-            let found = entry.tenants.load(&source, &entry.name, client).await;
-            drop(entry);
-            // Every request may have gone.
-            sender.send_replace(Some(found));
-        });
-        result
+        // Without a result, the lookup has panicked, or the process ends.
+        let found = self.loading.get(name, start).await;
+        found.unwrap_or(Lookup::Unavailable)
     }
 
     async fn load(self: &Arc<Self>, source: &Source, name: &str, client: Option<IpAddr>) -> Lookup {
@@ -247,16 +221,4 @@ enum Admission {
     /// The keys that were read are not those of the tenant.
     OtherKeys,
     SharedWith(Arc<str>),
-}
-
-/// A lookup in progress. Its drop ends it, also if the lookup panics.
-struct Loading {
-    tenants: Arc<Tenants>,
-    name: Box<str>,
-}
-
-impl Drop for Loading {
-    fn drop(&mut self) {
-        self.tenants.loading.lock().remove(&self.name);
-    }
 }

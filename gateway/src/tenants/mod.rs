@@ -21,16 +21,15 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hookgate_gate::internal::SharedLookups;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use self::directory_watch::Watch;
 use self::owners::{KeyDigest, KeyOwners};
@@ -73,7 +72,7 @@ pub(crate) struct Tenants {
     scan: Scan,
     watch: Watch,
     /// The lookups in progress. Requests for one tenant share a lookup.
-    loading: Mutex<HashMap<Box<str>, watch::Receiver<Option<Lookup>>>>,
+    loading: Arc<SharedLookups<Lookup>>,
     failures: LogThrottle,
 }
 
@@ -139,7 +138,7 @@ impl Tenants {
             owners: Mutex::default(),
             scan: Scan::new()?,
             watch: Watch::default(),
-            loading: Mutex::default(),
+            loading: Arc::default(),
             failures: LogThrottle::default(),
             config,
         })
