@@ -2,11 +2,13 @@
 """Measures what a tenant costs a delivery, with many tenants that all have been used.
 
 The figure is the CPU time of the gateway for each delivery. Deliveries to tenants in random order
-alternate with deliveries to a source without tenants, in rounds of one run.
+alternate with deliveries to a source without tenants, in rounds of one run. Then files of tenants are
+added, changed and removed, and each change is timed until a delivery shows that it counts.
 
     tenants.py GATEWAY [--tenants N] [--deliveries N] [--rounds N] [--smoke]
 
-Fails if a delivery to a tenant costs more than 5 us more. With --smoke, the time is not asserted.
+Fails if a delivery to a tenant costs more than 5 us more, or if a change takes more than 2 s. With
+--smoke, no time is asserted.
 """
 
 import argparse
@@ -27,6 +29,8 @@ import threading
 import time
 
 MAX_DIFFERENCE = 5.0
+MAX_CHANGE_SECONDS = 2.0
+CHANGES = 20
 BODY = b'{"type":"bench","data":"' + b"x" * 1000 + b'"}'
 START_TIMEOUT = 30
 
@@ -90,6 +94,12 @@ class Gateway:
 
     def send(self, path, number):
         """Sends a delivery, and checks that it was forwarded."""
+        status = self.status(path, number)
+        if status != 200:
+            sys.exit(f"{path}: expected 200, got {status}")
+
+    def status(self, path, number):
+        """Sends a delivery that is signed with the key of a number, and returns the status."""
         self.sent += 1
         event, now = f"msg_{self.sent}", str(int(time.time()))
         message = f"{event}.{now}.".encode() + BODY
@@ -98,8 +108,16 @@ class Gateway:
             "webhook-id": event, "webhook-timestamp": now, "webhook-signature": f"v1,{signature}"})
         response = self.connection.getresponse()
         response.read()
-        if response.status != 200:
-            sys.exit(f"{path}: expected 200, got {response.status}")
+        return response.status
+
+    def seconds_until(self, path, number, expected):
+        """Sends deliveries until one has a status. Returns how long that took."""
+        start = time.monotonic()
+        while (status := self.status(path, number)) != expected:
+            if time.monotonic() - start > START_TIMEOUT:
+                sys.exit(f"{path}: still {status}, expected {expected}")
+            time.sleep(0.01)
+        return time.monotonic() - start
 
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")")[1].split()
@@ -115,6 +133,24 @@ class Gateway:
         for path, number in deliveries:
             self.send(path, number)
         return (self.cpu_seconds() - before) / len(deliveries) * 1e6
+
+
+def measure_changes(gateway, folder, tenants):
+    """Adds, changes and removes files. Returns the longest time until a change counts."""
+    took = {"new": [], "changed": [], "removed": []}
+    for number in range(CHANGES):
+        path, file = f"/partners/new{number}", tenants / f"new{number}"
+        for kind, name in (("new", -2 - number), ("changed", -2 - CHANGES - number)):
+            written = folder / "written"
+            written.write_text(secret(name))
+            written.rename(file)
+            took[kind].append(gateway.seconds_until(path, name, 200))
+        file.unlink()
+        took["removed"].append(gateway.seconds_until(path, -2 - CHANGES - number, 404))
+    for kind, seconds in took.items():
+        print(f"{kind} file: median {statistics.median(seconds) * 1000:.1f} ms, "
+              f"longest {max(seconds) * 1000:.1f} ms")
+    return max(max(seconds) for seconds in took.values())
 
 
 def run(options, folder):
@@ -144,6 +180,9 @@ def run(options, folder):
               f"{tenant:.1f} us, difference {tenant - single:+.1f} us, ratio {tenant / single:.3f}")
         if tenant - single > MAX_DIFFERENCE and not options.smoke:
             sys.exit(f"a tenant costs more than {MAX_DIFFERENCE} us")
+        slowest = measure_changes(gateway, folder, tenants)
+        if slowest > MAX_CHANGE_SECONDS and not options.smoke:
+            sys.exit(f"a change takes more than {MAX_CHANGE_SECONDS} s")
     finally:
         gateway.process.kill()
         gateway.process.wait()

@@ -32,8 +32,8 @@ const PER_SECOND: f64 = 1.0;
 const NO_DETAILS: &str = "the log of the gateway has the details; the response has them for a token \
                           of [inspector] with `may = \"act\"`";
 
-/// Limits the reloads without a token. The clients of this machine have a budget of their own, so
-/// that nobody on the network can keep `hookgate reload` out.
+/// Limits the reloads without a token. The clients of this machine have a budget of their own, so a
+/// client on the network cannot keep `hookgate reload` out.
 #[derive(Debug)]
 pub(super) struct ReloadLimit {
     local: Mutex<RateBudget>,

@@ -21,7 +21,7 @@ use crate::telemetry::outcome::RequestOutcome;
 use crate::tenants::{Tenant, Tenants};
 use crate::upstream::{REQUEST_ID, Upstream};
 
-/// A source, or a tenant of it, with its upstream and its metrics.
+/// A source or one of its tenants, with its upstream and its metrics.
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) source: Source,

@@ -38,7 +38,7 @@ const LOCAL_FILE_SYSTEMS: [FsWord; 7] = [
     0x2fc1_2fc1,
 ];
 
-/// What deliveries know about the watched directories. Times are milliseconds of [`millis`].
+/// The state of the watched directories, for deliveries. Times are milliseconds of [`millis`].
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// The last moment at which a change may have been missed.

@@ -68,8 +68,8 @@ impl Follower {
         }
     }
 
-    /// Records all changes, and does what the lookups ask for. Returns the longest pause until the
-    /// next look.
+    /// Records all changes, and answers the requests of lookups. Returns whether there were changes,
+    /// and the longest pause until the next look.
     fn look(&mut self, tenants: &Tenants, files: &Files) -> (Changes, Duration) {
         let started = Instant::now();
         let requests = tenants.scan.take();
@@ -80,8 +80,14 @@ impl Follower {
         };
         match changed {
             Some(changed) => {
-                self.read(tenants, files, files.tenants_of(&changed).iter());
+                let names = files.tenants_of(&changed);
+                // Tenants that are known do not wait for a long list of others.
+                if names.len() > FILES_PER_LOOK {
+                    tenants.scan.scan_started();
+                }
+                self.read(tenants, files, names.iter());
                 tenants.watch.trust(started);
+                tenants.scan.scan_ended(None);
             }
             None => {
                 self.is_complete = false;

@@ -110,7 +110,7 @@ impl Tenants {
         Err(TenantError::Changing)
     }
 
-    /// Returns the tenant in the cache, if its files are still those that were read.
+    /// Returns the tenant in the cache, if its files have not changed.
     async fn confirm(&self, name: &str) -> Result<Option<Arc<Tenant>>, TenantError> {
         let (Secrets::Files(files), Some(tenant)) = (&self.secrets, self.known.get(name)) else {
             return Ok(None);

@@ -29,7 +29,7 @@ const MAX_SHARED_SHOWN: usize = 10;
 /// The number of files that are read between two looks at the events of the kernel.
 pub(super) const FILES_PER_LOOK: usize = 256;
 
-/// What lookups ask of the thread that reads the files. See [`follower`](super::follower).
+/// The requests of lookups to the thread that reads the files. See [`follower`](super::follower).
 #[derive(Debug)]
 pub(super) struct Scan {
     requests: Mutex<Requests>,
@@ -49,7 +49,7 @@ pub(super) struct Requests {
     pub(super) names: BTreeSet<Arc<str>>,
 }
 
-/// What the thread has done.
+/// The progress of the thread.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     /// All changes before this request that were reported are known.
@@ -123,7 +123,7 @@ impl Scan {
         let _: Result<_, _> = progress.wait_for(is_done).await;
     }
 
-    /// Returns what is readable when there is a new request.
+    /// Returns the descriptor that is readable when there is a new request.
     pub(super) fn wake(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.wake)
     }

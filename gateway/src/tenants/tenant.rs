@@ -14,7 +14,7 @@ use super::secrets::TenantFiles;
 /// The moment that the times of all tenants count from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// A tenant with its keys. The routes of a configuration are made of it, so it outlives a reload.
+/// A tenant with its keys. It does not depend on the rest of a configuration, so it outlives a reload.
 #[derive(Debug)]
 pub(crate) struct Tenant {
     /// The tenants have this one in their cache, so it does not keep them alive.

@@ -1,4 +1,4 @@
-//! The metrics of tenants. A source has series for a limited number of them, and one for the rest.
+//! The metrics of tenants. A source has series for a limited number of tenants. The others share one.
 
 use std::collections::{HashMap, HashSet};
 

@@ -280,7 +280,8 @@ async fn send_signs_as_a_source_does() {
     assert!(text(&output).starts_with("401 "), "{}", text(&output));
 }
 
-/// A source with tenants in `folder`, and one whose tenants a service on a closed port knows.
+/// A source whose tenants have files in `folder`, a source with a resolver on a closed port, and a
+/// source without tenants.
 fn tenants(folder: &str) -> String {
     format!(
         "[[sources]]\nname = \"partners\"\npath = \"/partners/{{tenant}}\"\nupstream = \"app\"\n\
