@@ -60,7 +60,7 @@ impl ServerApp for Listener {
         };
         tokio::select! {
             biased;
-            // A connection with a request in progress is not evicted.
+            // A connection whose request has arrived is not evicted.
             () = open.slot().evicted() => {}
             () = self.serve(stream, open.slot(), shutdown) => {}
         }

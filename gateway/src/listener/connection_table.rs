@@ -1,7 +1,7 @@
 //! The open connections of senders, and their limit.
 //!
 //! At `limits.connections`, connections that wait for their clients are closed in favour of new
-//! ones; [`eviction`](super::eviction) chooses them. A connection with a request in progress is
+//! ones; [`eviction`](super::eviction) chooses them. A connection whose request has arrived is
 //! never closed. Without this rule, one host could hold every slot with idle connections, and
 //! keep all genuine senders out.
 
@@ -52,6 +52,8 @@ pub(crate) struct Slot {
 #[repr(u64)]
 enum State {
     WaitsForHead,
+    /// A request has stalled before the end of its body.
+    WaitsForBody,
     IdleUnverified,
     IdleVerified,
     /// A request is in progress.
@@ -85,6 +87,27 @@ impl From<RequestOutcome> for LastRequest {
     }
 }
 
+/// A request that waits for more of its body. The request is in progress again after its drop.
+pub(crate) struct BodyWait<'s>(&'s Slot);
+
+impl BodyWait<'_> {
+    /// Ends the wait.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Evicted`] if the connection must close.
+    pub(crate) fn end(self) -> Result<(), Evicted> {
+        self.0.start_request()
+    }
+}
+
+impl Drop for BodyWait<'_> {
+    fn drop(&mut self) {
+        // An evicted connection closes at its next await.
+        let _: Result<(), Evicted> = self.0.start_request();
+    }
+}
+
 /// Error of a connection that must close, because it has made room for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Evicted;
@@ -93,7 +116,7 @@ impl ConnectionTable {
     /// Adds a connection, and counts it in `gauge`. At `limit`, this evicts other connections and
     /// passes the state of each one to `on_evicted`.
     ///
-    /// Returns `None` if every connection has a request in progress. The connection is then
+    /// Returns `None` if no connection waits for its client. The connection is then
     /// closed without a response, because a response needs the memory that the limit protects.
     pub(crate) fn open<'t>(
         &'t self,
@@ -208,6 +231,18 @@ impl Slot {
         }
     }
 
+    /// Notes that the request in progress waits for more of its body, until the result is dropped.
+    /// Nothing was forwarded yet, so the connection can be closed.
+    pub(crate) fn wait_for_body(&self) -> BodyWait<'_> {
+        let busy = State::Busy as u64;
+        let new = self.pack(State::WaitsForBody, Instant::now());
+        // Nothing else changes the state while a request is in progress.
+        let _: Result<_, _> =
+            self.state
+                .compare_exchange(busy, new, Ordering::AcqRel, Ordering::Acquire);
+        BodyWait(self)
+    }
+
     /// Notes that no request is in progress from `now` on.
     pub(crate) fn end_request(&self, last: LastRequest, now: Instant) {
         let state = match last {
@@ -233,6 +268,7 @@ impl Slot {
         let state = self.state.load(Ordering::Acquire);
         let waits_for = match state & State::MASK {
             value if value == State::WaitsForHead as u64 => WaitsFor::Head,
+            value if value == State::WaitsForBody as u64 => WaitsFor::Body,
             value if value == State::IdleUnverified as u64 => WaitsFor::RequestAfterRefusal,
             value if value == State::IdleVerified as u64 => WaitsFor::Request,
             _ => return None,

@@ -3,7 +3,8 @@
 //! Only connections that wait for their clients can be chosen. They close in this order:
 //!
 //! 1. unproven connections: idle connections whose last request did not verify, then connections
-//!    whose head has been incomplete for [`GRACE`];
+//!    whose head has been incomplete for [`GRACE`], then connections whose body has stalled for as
+//!    long;
 //! 2. idle connections whose last request verified;
 //! 3. connections that have waited for less than [`GRACE`], because their next bytes are
 //!    probably on the way. A client with more than its share of unproven connections gets no
@@ -26,13 +27,15 @@ const SHARE_DIVISOR: usize = 16;
 /// The least share of a client.
 const MIN_SHARE: usize = 8;
 
-/// The next bytes that a connection without a request in progress expects from its client.
+/// The next bytes that a connection expects from its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum WaitsFor {
     /// Another request; the last request did not verify.
     RequestAfterRefusal,
     /// The rest of a head, or of a handshake.
     Head,
+    /// The rest of a body over HTTP/1.
+    Body,
     /// Another request; the last request verified.
     Request,
 }
@@ -58,20 +61,26 @@ enum Step {
 }
 
 impl WaitsFor {
-    pub(crate) const ALL: [Self; 3] = [Self::RequestAfterRefusal, Self::Head, Self::Request];
+    pub(crate) const ALL: [Self; 4] = [
+        Self::RequestAfterRefusal,
+        Self::Head,
+        Self::Body,
+        Self::Request,
+    ];
 
     /// Returns the stable label for metrics.
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::RequestAfterRefusal => "idle_unverified",
             Self::Head => "incomplete_head",
+            Self::Body => "incomplete_body",
             Self::Request => "idle",
         }
     }
 
     const fn is_unproven(self) -> bool {
         match self {
-            Self::RequestAfterRefusal | Self::Head => true,
+            Self::RequestAfterRefusal | Self::Head | Self::Body => true,
             Self::Request => false,
         }
     }
@@ -176,7 +185,7 @@ mod tests {
 
     #[test]
     fn connections_close_in_the_documented_order() {
-        use WaitsFor::{Head, Request, RequestAfterRefusal};
+        use WaitsFor::{Body, Head, Request, RequestAfterRefusal};
         let connections = vec![
             waiting(1, "192.0.2.1", Request, 50_000),
             waiting(2, "192.0.2.2", Head, 900),
@@ -186,8 +195,10 @@ mod tests {
             waiting(6, "192.0.2.6", Head, 6_000),
             waiting(7, "192.0.2.7", RequestAfterRefusal, 2_000),
             waiting(8, "192.0.2.8", Request, 10),
+            waiting(9, "192.0.2.9", Body, 9_000),
+            waiting(10, "192.0.2.10", Body, 900),
         ];
-        assert_eq!(chosen(connections, 9), [7, 4, 6, 3, 5, 1, 2, 8]);
+        assert_eq!(chosen(connections, 11), [7, 4, 6, 3, 9, 5, 1, 2, 10, 8]);
     }
 
     #[test]

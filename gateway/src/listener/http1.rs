@@ -144,6 +144,7 @@ impl Gateway {
                 if let Some(trusted) = self.startup().trusted_proxies() {
                     downstream.find_sender(trusted);
                 }
+                downstream.make_room_by(slot);
                 let outcome = self.deliver(&mut downstream).await;
                 session.keeps_alive &= session.is_complete();
                 Ok(outcome.into())

@@ -24,8 +24,9 @@ pub(crate) use self::session::DownstreamSession;
 use crate::client_address::ClientAddress;
 use crate::config::TrustedProxies;
 use crate::inspector::capture::CaptureDraft;
+use crate::listener::connection_table::{Evicted, Slot};
 use crate::pipeline::sender::Sender;
-use crate::poll::timeout;
+use crate::poll::{now_or_never, timeout};
 
 /// Maximum duration of one write to a sender.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,6 +53,8 @@ pub(crate) struct Downstream<'s> {
     is_aborted: bool,
     /// The capture of this request, if its source captures.
     capture: Option<Box<CaptureDraft>>,
+    /// The connection, which makes room for others while the body stalls. `None` over HTTP/2.
+    slot: Option<&'s Slot>,
 }
 
 /// Whether the connection can serve another request.
@@ -74,7 +77,13 @@ impl<'s> Downstream<'s> {
             is_body_abandoned: false,
             is_aborted: false,
             capture: None,
+            slot: None,
         }
+    }
+
+    /// Lets the connection of this slot make room for others while the body stalls.
+    pub(crate) fn make_room_by(&mut self, slot: &'s Slot) {
+        self.slot = Some(slot);
     }
 
     /// Returns the head of the request.
@@ -364,7 +373,21 @@ impl<'s> Downstream<'s> {
 impl BodySource for Downstream<'_> {
     async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
         let chunk = match &mut self.session {
-            DownstreamSession::Http1(session) => from_http1(session.chunk().await),
+            DownstreamSession::Http1(session) => {
+                let mut next = pin!(session.chunk());
+                let read = match (now_or_never(next.as_mut()).await, self.slot) {
+                    (Some(read), _) => read,
+                    (None, None) => next.await,
+                    (None, Some(slot)) => {
+                        let wait = slot.wait_for_body();
+                        let read = next.await;
+                        // A delivery of a connection that is about to close must not be forwarded.
+                        wait.end().map_err(|Evicted| BodyError::Overloaded)?;
+                        read
+                    }
+                };
+                from_http1(read)
+            }
             DownstreamSession::Http2(session) => from_http2(session.read_body_bytes().await),
         };
         self.received(chunk)
