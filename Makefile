@@ -209,7 +209,7 @@ bench-growth: build-tools ## Measure and draw how the cost of a delivery grows w
 # Instruction counts do not depend on other load of the machine, so they show regressions.
 instructions: build-tools ## Count instructions under callgrind and compare them with the baseline
 	@command -v valgrind >/dev/null || $(call install,valgrind)
-	$(CARGO) build --locked --release --package hookgate-benches --bin instructions
+	$(CARGO) build --locked --release --package hookgate-benches --no-default-features --bin instructions
 	$(PYTHON) benches/instructions.py
 
 explain-cost: build-tools ## Measure the time and the memory of `verify --explain` on hostile captures
@@ -229,8 +229,9 @@ bench-queue: build-tools ## Measure the queue, compared with no queue and with n
 	$(PYTHON) benches/compare/run.py --check --only hookgate
 	$(PYTHON) benches/compare/queue.py --record benches/records/$$(date +%F)-queue.md
 
+# The debug build is that of the tests.
 bench-smoke: build-tools redis ## Run every benchmark once and check its verdicts
-	$(CARGO) bench --locked --package hookgate-benches -- --test
+	$(CARGO) test --locked --workspace --all-features --bench verify --bench replay --bench layer
 
 # `make test` sends a part of the requests to the first four of these servers.
 desync: build-tools desync-origins ## Send 600 ambiguous requests to nine servers behind the gateway
