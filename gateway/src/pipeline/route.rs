@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use hookgate_core::Problems;
 use hookgate_core::internal::ErrorChain;
-use hookgate_gate::Source;
+use hookgate_gate::{Mode, Source};
 use http::HeaderName;
 use pingora_http::RequestHeader;
 
 use crate::config::{self, CaptureScope, PathPattern, QueryMatch, RequestQuery, TenantsConfig};
 use crate::inspector::capture::CapturedSource;
 use crate::inspector::compact::{FactHeaders, RouteNames};
-use crate::telemetry::metrics::{Metrics, SourceMetrics, TenantMetrics, UpstreamMetrics};
+use crate::telemetry::metrics::{Metrics, Series, SourceMetrics, TenantMetrics, UpstreamMetrics};
 use crate::telemetry::outcome::RequestOutcome;
 use crate::tenants::{Tenant, Tenants};
 use crate::upstream::{REQUEST_ID, Upstream};
@@ -260,9 +260,15 @@ impl Route {
     pub(crate) fn count(&self, metrics: &Metrics, outcome: RequestOutcome) {
         self.shared.metrics.count(outcome);
         if let Some(tenants) = &self.shared.tenant_metrics {
-            let is_known = self.tenant.is_some();
-            let tenant = self.source.tenant().filter(|_| is_known);
-            tenants.count(metrics, tenant, outcome);
+            let series = match (&self.tenant, outcome) {
+                // A source that only observes forwards deliveries that do not verify.
+                (Some(_), RequestOutcome::Failed) if self.source.mode() == Mode::Observe => {
+                    Series::Existing
+                }
+                (Some(_), outcome) if outcome.has_verified() => Series::Allot,
+                _ => Series::Existing,
+            };
+            tenants.count(metrics, self.source.tenant(), series, outcome);
         }
     }
 

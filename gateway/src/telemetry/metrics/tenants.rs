@@ -20,6 +20,15 @@ pub(super) struct TenantVectors {
     named: RwLock<HashMap<String, HashSet<Box<str>>>>,
 }
 
+/// The series that a request can count in, besides that of the other tenants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Series {
+    /// That of its tenant, if there is one. Strangers must not choose the tenants with a series.
+    Existing,
+    /// That of its tenant, which is created if the limit allows it. The delivery has verified.
+    Allot,
+}
+
 /// The limit of one source.
 #[derive(Debug)]
 pub(crate) struct TenantMetrics {
@@ -39,13 +48,17 @@ impl TenantVectors {
         })
     }
 
-    /// Returns whether `tenant` has its own series. It gets one if fewer than `max` have one.
-    fn is_named(&self, source: &str, tenant: &str, max: usize) -> bool {
+    /// Returns whether `tenant` has its own series. With [`Series::Allot`], it gets one if fewer than
+    /// `max` have one.
+    fn is_named(&self, source: &str, tenant: &str, series: Series, max: usize) -> bool {
         if let Some(tenants) = self.named.read().get(source) {
             let is_named = tenants.contains(tenant);
             if is_named || tenants.len() >= max {
                 return is_named;
             }
+        }
+        if series == Series::Existing {
+            return false;
         }
         let mut named = self.named.write();
         let tenants = named.entry(source.to_owned()).or_default();
@@ -66,11 +79,17 @@ impl TenantMetrics {
         })
     }
 
-    /// Counts a request of `tenant`, or of a name that is not known.
-    pub(crate) fn count(&self, metrics: &Metrics, tenant: Option<&str>, outcome: RequestOutcome) {
+    /// Counts a request whose path names `tenant`, which may be unknown.
+    pub(crate) fn count(
+        &self,
+        metrics: &Metrics,
+        tenant: Option<&str>,
+        series: Series,
+        outcome: RequestOutcome,
+    ) {
         let vectors = &metrics.tenants;
         let label = tenant
-            .filter(|tenant| vectors.is_named(&self.source, tenant, self.max))
+            .filter(|tenant| vectors.is_named(&self.source, tenant, series, self.max))
             .unwrap_or(OTHER);
         let labels = [&*self.source, label, outcome.enforced().label()];
         vectors.deliveries.with_label_values(&labels).inc();
@@ -85,23 +104,35 @@ mod tests {
     fn a_source_has_series_for_its_first_tenants_only() {
         let metrics = Metrics::new().unwrap();
         let partners = TenantMetrics::new("partners", 2).unwrap();
-        for (tenant, outcome) in [
-            (Some("acme"), RequestOutcome::Forwarded),
-            (None, RequestOutcome::Refused),
-            (Some("umbrella"), RequestOutcome::ObservedForwarded),
-            (Some("initech"), RequestOutcome::Forwarded),
-            (Some("globex"), RequestOutcome::Forwarded),
-            (Some("acme"), RequestOutcome::Forwarded),
+        for (tenant, series, outcome) in [
+            ("globex", Series::Existing, RequestOutcome::Refused),
+            ("acme", Series::Allot, RequestOutcome::Forwarded),
+            ("umbrella", Series::Allot, RequestOutcome::ObservedForwarded),
+            ("initech", Series::Allot, RequestOutcome::Forwarded),
+            ("globex", Series::Allot, RequestOutcome::Forwarded),
+            ("acme", Series::Allot, RequestOutcome::Forwarded),
+            ("acme", Series::Existing, RequestOutcome::Refused),
         ] {
-            partners.count(&metrics, tenant, outcome);
+            partners.count(&metrics, Some(tenant), series, outcome);
         }
         // A reload creates the metrics of the source again, and keeps the series.
         let partners = TenantMetrics::new("partners", 2).unwrap();
-        partners.count(&metrics, Some("globex"), RequestOutcome::Forwarded);
+        partners.count(
+            &metrics,
+            Some("globex"),
+            Series::Allot,
+            RequestOutcome::Forwarded,
+        );
         let others = TenantMetrics::new("others", 1).unwrap();
-        others.count(&metrics, Some("globex"), RequestOutcome::Forwarded);
+        others.count(
+            &metrics,
+            Some("globex"),
+            Series::Allot,
+            RequestOutcome::Forwarded,
+        );
         let count = |labels: [&str; 3]| metrics.tenants.deliveries.with_label_values(&labels).get();
         assert_eq!(count(["partners", "acme", "forwarded"]), 2);
+        assert_eq!(count(["partners", "acme", "refused"]), 1);
         assert_eq!(count(["partners", "umbrella", "forwarded"]), 1);
         assert_eq!(count(["partners", OTHER, "forwarded"]), 3);
         assert_eq!(count(["partners", OTHER, "refused"]), 1);
