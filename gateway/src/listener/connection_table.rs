@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -42,6 +42,8 @@ pub(crate) struct Slot {
     opened: Instant,
     /// A [`State`], and the time since `opened` at which it began.
     state: AtomicU64,
+    /// Whether the last complete request verified.
+    has_verified: AtomicBool,
     /// The network of the client. `None` if the connection serves many clients.
     client: Mutex<Option<ClientAddress>>,
     evicted: Notify,
@@ -70,19 +72,9 @@ pub(crate) enum LastRequest {
 
 impl From<RequestOutcome> for LastRequest {
     fn from(outcome: RequestOutcome) -> Self {
-        match outcome {
-            RequestOutcome::Forwarded
-            | RequestOutcome::Queued
-            | RequestOutcome::Duplicate
-            | RequestOutcome::Busy
-            | RequestOutcome::Failed
-            | RequestOutcome::ObservedForwarded
-            | RequestOutcome::ObservedDuplicate => Self::Verified,
-            // An attacker can send the handshakes of some providers, which are unsigned.
-            RequestOutcome::Refused
-            | RequestOutcome::Handshake
-            | RequestOutcome::ObservedHandshake
-            | RequestOutcome::ObservedRefused => Self::Unverified,
+        match outcome.has_verified() {
+            true => Self::Verified,
+            false => Self::Unverified,
         }
     }
 }
@@ -185,6 +177,7 @@ impl Slot {
         Self {
             opened: Instant::now(),
             state: AtomicU64::new(State::WaitsForHead as u64),
+            has_verified: AtomicBool::new(false),
             client: Mutex::new(client.map(ClientAddress::network)),
             evicted: Notify::new(),
         }
@@ -249,6 +242,8 @@ impl Slot {
             LastRequest::Verified => State::IdleVerified,
             LastRequest::Unverified => State::IdleUnverified,
         };
+        let has_verified = last == LastRequest::Verified;
+        self.has_verified.store(has_verified, Ordering::Relaxed);
         // An eviction leaves a busy connection alone, so it does not change the state here.
         self.state.store(self.pack(state, now), Ordering::Release);
     }
@@ -278,6 +273,7 @@ impl Slot {
             id,
             state,
             waits_for,
+            has_verified: self.has_verified.load(Ordering::Relaxed),
             client: *self.client.lock(),
             waited: now
                 .saturating_duration_since(self.opened)

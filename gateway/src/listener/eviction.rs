@@ -3,12 +3,16 @@
 //! Only connections that wait for their clients can be chosen. They close in this order:
 //!
 //! 1. unproven connections: idle connections whose last request did not verify, then connections
-//!    whose head has been incomplete for [`GRACE`], then connections whose body has stalled for as
-//!    long;
-//! 2. idle connections whose last request verified;
-//! 3. connections that have waited for less than [`GRACE`], because their next bytes are
-//!    probably on the way. A client with more than its share of unproven connections gets no
-//!    such time: a flood of new connections would otherwise close those of genuine senders.
+//!    whose head has been incomplete for [`GRACE`];
+//! 2. idle connections whose last request verified, because they lose nothing;
+//! 3. connections whose body has stalled for [`GRACE`];
+//! 4. connections that have waited for less than [`GRACE`], because their next bytes are
+//!    probably on the way.
+//!
+//! A client with more than its share of unproven connections keeps less: its heads close in the
+//! first step at once, and so do its bodies after [`GRACE`]. A flood of new connections would
+//! otherwise close those of genuine senders. The body of a connection whose last request verified
+//! is not unproven.
 //!
 //! Within each step, the client with the most such connections loses the next one, and the one
 //! that has waited for longest is its first. One host therefore closes its own connections,
@@ -47,6 +51,8 @@ pub(super) struct Waiting {
     /// The state of the slot when it was read.
     pub(super) state: u64,
     pub(super) waits_for: WaitsFor,
+    /// Whether the last complete request verified.
+    pub(super) has_verified: bool,
     /// `None`: a trusted proxy, whose connections count as those of different clients.
     pub(super) client: Option<ClientAddress>,
     pub(super) waited: Duration,
@@ -57,6 +63,7 @@ pub(super) struct Waiting {
 enum Step {
     Unproven,
     Idle,
+    Stalled,
     Recent,
 }
 
@@ -77,11 +84,15 @@ impl WaitsFor {
             Self::Request => "idle",
         }
     }
+}
 
-    const fn is_unproven(self) -> bool {
-        match self {
-            Self::RequestAfterRefusal | Self::Head | Self::Body => true,
-            Self::Request => false,
+impl Waiting {
+    /// Returns whether the connection counts towards the share of its client.
+    const fn is_unproven(&self) -> bool {
+        match self.waits_for {
+            WaitsFor::RequestAfterRefusal | WaitsFor::Head => true,
+            WaitsFor::Body => !self.has_verified,
+            WaitsFor::Request => false,
         }
     }
 }
@@ -92,23 +103,29 @@ pub(super) fn choose(waiting: Vec<Waiting>, limit: usize, count: usize) -> Vec<W
     let mut unproven: HashMap<ClientAddress, usize> = HashMap::new();
     for connection in &waiting {
         if let Some(client) = connection.client
-            && connection.waits_for.is_unproven()
+            && connection.is_unproven()
         {
             *unproven.entry(client).or_default() += 1;
         }
     }
     let step = |connection: &Waiting| {
-        let exceeds_share = connection
-            .client
-            .and_then(|client| unproven.get(&client))
-            .is_some_and(|unproven| *unproven > share);
-        match connection.waits_for.is_unproven() {
-            true if exceeds_share || connection.waited >= GRACE => Step::Unproven,
-            false if connection.waited >= GRACE => Step::Idle,
-            _ => Step::Recent,
+        let exceeds_share = connection.is_unproven()
+            && connection
+                .client
+                .and_then(|client| unproven.get(&client))
+                .is_some_and(|unproven| *unproven > share);
+        let is_recent = connection.waited < GRACE;
+        match connection.waits_for {
+            WaitsFor::Body | WaitsFor::Request if is_recent => Step::Recent,
+            WaitsFor::Request => Step::Idle,
+            WaitsFor::Body if !exceeds_share => Step::Stalled,
+            WaitsFor::RequestAfterRefusal | WaitsFor::Head if is_recent && !exceeds_share => {
+                Step::Recent
+            }
+            _ => Step::Unproven,
         }
     };
-    let mut steps = [Vec::new(), Vec::new(), Vec::new()];
+    let mut steps = [const { Vec::new() }; 4];
     for connection in waiting {
         steps[step(&connection) as usize].push(connection);
     }
@@ -172,6 +189,7 @@ mod tests {
             id,
             state: 0,
             waits_for,
+            has_verified: waits_for == WaitsFor::Request,
             client: (client != "proxy").then(|| client.parse().expect("the address is valid")),
             waited: Duration::from_millis(waited_ms),
         }
@@ -198,7 +216,7 @@ mod tests {
             waiting(9, "192.0.2.9", Body, 9_000),
             waiting(10, "192.0.2.10", Body, 900),
         ];
-        assert_eq!(chosen(connections, 11), [7, 4, 6, 3, 9, 5, 1, 2, 10, 8]);
+        assert_eq!(chosen(connections, 11), [7, 4, 6, 3, 5, 1, 9, 2, 10, 8]);
     }
 
     #[test]
@@ -232,6 +250,24 @@ mod tests {
         // The control: a client within its share keeps its new connections.
         let connections = flood(SHARE as u64).chain(genuine).collect();
         assert_eq!(chosen(connections, 1), [1_000]);
+    }
+
+    #[test]
+    fn stalled_bodies_close_before_idle_connections_only_above_the_share() {
+        let idle = waiting(1_000, "192.0.2.2", WaitsFor::Request, 30_000);
+        let beyond_share = SHARE as u64 + 10;
+        let bodies = |count: u64, has_verified: bool, waited_ms: u64| {
+            let bodies = (0..count).map(move |id| Waiting {
+                has_verified,
+                ..waiting(id, "192.0.2.1", WaitsFor::Body, waited_ms)
+            });
+            bodies.chain([idle.clone()]).collect::<Vec<_>>()
+        };
+        assert_ne!(chosen(bodies(beyond_share, false, 2_000), 1), [1_000]);
+        // The controls: a client within its share, connections that have verified, and new bodies.
+        assert_eq!(chosen(bodies(SHARE as u64, false, 2_000), 1), [1_000]);
+        assert_eq!(chosen(bodies(beyond_share, true, 2_000), 1), [1_000]);
+        assert_eq!(chosen(bodies(beyond_share, false, 900), 1), [1_000]);
     }
 
     #[test]
