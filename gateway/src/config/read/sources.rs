@@ -122,7 +122,7 @@ fn read_expose_reason(section: &Section<'_>, warnings: &Report) -> bool {
     expose_reason
 }
 
-/// Reads the deliveries to capture. `default` is `None` without an inspector.
+/// Reads the number of tenants with a metric of their own.
 fn read_tenant_metrics(section: &Section<'_>) -> usize {
     let Some(max) = section.optional::<u64>("tenant_metrics") else {
         return 0;
@@ -145,6 +145,7 @@ fn read_tenant_metrics(section: &Section<'_>) -> usize {
     }
 }
 
+/// Reads the deliveries to capture. `default` is `None` without an inspector.
 fn read_capture(section: &Section<'_>, default: Option<CaptureScope>) -> CaptureScope {
     let own = section.optional("capture").map(|Keyword(scope)| scope);
     if own.is_some() && default.is_none() {
