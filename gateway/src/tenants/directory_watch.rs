@@ -3,7 +3,8 @@
 //! The kernel reports changes of a directory by inotify, if they go through the directory on this
 //! machine. A file that is a link, has two names or is a mount point is therefore checked by the
 //! deliveries, and so are all files on other kinds of file systems, such as NFS. All files are
-//! checked while the watching thread is late.
+//! checked while the watching thread is late. A mount over a file and a second name in another
+//! directory are not reported themselves. The next check of a delivery notices them.
 
 use std::collections::BTreeSet;
 use std::mem::{self, MaybeUninit};
@@ -78,6 +79,17 @@ pub(super) struct Watcher {
     changed: BTreeSet<ChangedName>,
     /// Whether a change was reported without its name.
     is_lost: bool,
+    failure: Failure,
+}
+
+/// Why the directories cannot be watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Failure {
+    #[default]
+    None,
+    New(Errno),
+    /// The error was returned before. A caller gets the next one after a watch has worked.
+    Known,
 }
 
 #[derive(Debug)]
@@ -106,8 +118,36 @@ impl Watcher {
         if is_same && !is_lost {
             return Some(changed);
         }
-        self.watched = found.and_then(|found| Watched::start(directories, found));
+        self.watched = match found.map(|found| Watched::start(directories, found)) {
+            Some(Ok(watched)) => {
+                // A directory that was replaced meanwhile says nothing about an earlier failure.
+                if watched.is_some() {
+                    self.failure = Failure::None;
+                }
+                watched
+            }
+            Some(Err(error)) => {
+                self.note_failure(error);
+                None
+            }
+            None => None,
+        };
         None
+    }
+
+    fn note_failure(&mut self, error: Errno) {
+        if self.failure == Failure::None {
+            self.failure = Failure::New(error);
+        }
+    }
+
+    /// Returns why the kernel does not watch the directories, once until it does.
+    pub(super) fn new_failure(&mut self) -> Option<Errno> {
+        let Failure::New(error) = self.failure else {
+            return None;
+        };
+        self.failure = Failure::Known;
+        Some(error)
     }
 
     /// Reads the events that the kernel holds, because it holds a limited number only.
@@ -117,6 +157,8 @@ impl Watcher {
         };
         let mut buffer = [MaybeUninit::uninit(); EVENT_BUFFER];
         let mut events = Reader::new(&watched.inotify, &mut buffer);
+        // The mode, the owner or the times of the directory itself.
+        let of_directory = ReadFlags::ATTRIB | ReadFlags::ISDIR;
         let no_name = ReadFlags::QUEUE_OVERFLOW
             | ReadFlags::IGNORED
             | ReadFlags::UNMOUNT
@@ -136,7 +178,7 @@ impl Watcher {
                 .file_name()
                 .filter(|_| !event.events().intersects(no_name))
             else {
-                self.is_lost = true;
+                self.is_lost |= event.events() != of_directory;
                 continue;
             };
             // A name that is not UTF-8 is no name of a tenant.
@@ -188,50 +230,49 @@ fn identity(directory: &TenantDirectory) -> Option<DirectoryIdentity> {
 }
 
 impl Watched {
-    /// Watches `directories`, if they still are those of `found`.
+    /// Watches `directories`. Returns `None` if they are not those of `found` any more.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the kernel, which limits the number of watches.
     fn start<'d>(
         directories: impl Iterator<Item = &'d TenantDirectory> + Clone,
         found: Vec<DirectoryIdentity>,
-    ) -> Option<Self> {
+    ) -> Result<Option<Self>, Errno> {
         let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
-        let started = inotify::init(flags).and_then(|inotify| {
-            let changes = WatchFlags::ATTRIB
-                | WatchFlags::CLOSE_WRITE
-                | WatchFlags::CREATE
-                | WatchFlags::DELETE
-                | WatchFlags::DELETE_SELF
-                | WatchFlags::MODIFY
-                | WatchFlags::MOVE
-                | WatchFlags::MOVE_SELF
-                | WatchFlags::ONLYDIR;
-            let watches = directories
-                .clone()
-                .map(|directory| inotify::add_watch(&inotify, directory.path(), changes));
-            let watches = watches.collect::<Result<_, _>>()?;
-            Ok((inotify, watches))
-        });
-        match started {
-            Ok((inotify, watches)) => {
-                let still: Option<Vec<_>> = directories.map(identity).collect();
-                let is_same = still.is_some_and(|still| still == found);
-                is_same.then_some(Self {
-                    inotify,
-                    directories: found,
-                    watches,
-                })
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the directory of tenants cannot be watched");
-                None
-            }
-        }
+        let inotify = inotify::init(flags)?;
+        let changes = WatchFlags::ATTRIB
+            | WatchFlags::CLOSE_WRITE
+            | WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MODIFY
+            | WatchFlags::MOVE
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR;
+        let watches = directories
+            .clone()
+            .map(|directory| inotify::add_watch(&inotify, directory.path(), changes));
+        let watches = match watches.collect() {
+            Ok(watches) => watches,
+            // A directory was removed or replaced meanwhile.
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let still: Option<Vec<_>> = directories.map(identity).collect();
+        let is_same = still.is_some_and(|still| still == found);
+        Ok(is_same.then_some(Self {
+            inotify,
+            directories: found,
+            watches,
+        }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::Path;
 
     use super::*;
@@ -257,8 +298,13 @@ mod tests {
         let mut watcher = Watcher::default();
         // The first look cannot know what has happened before.
         assert_eq!(look(&mut watcher, &path), None);
-        let changes: [Change<'_>; 9] = [
+        let changes: [Change<'_>; 10] = [
             ("nothing", &|| (), Some(&[])),
+            (
+                "another mode of the directory",
+                &|| fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap(),
+                Some(&[]),
+            ),
             (
                 "written in place",
                 &|| fs::write(&file, "two").unwrap(),
@@ -350,6 +396,22 @@ mod tests {
                 assert_eq!(look(&mut watcher, Path::new(path)), None, "{path}");
                 assert!(!watcher.is_watching(), "{path}");
             }
+        }
+    }
+
+    #[test]
+    fn a_failure_of_the_kernel_is_returned_once_until_the_directory_is_watched() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watcher = Watcher::default();
+        for _ in 0..2 {
+            for expected in [Some(Errno::NOSPC), None, None] {
+                watcher.note_failure(Errno::NOSPC);
+                assert_eq!(watcher.new_failure(), expected);
+            }
+            watcher.watched = None;
+            assert_eq!(look(&mut watcher, folder.path()), None);
+            assert!(watcher.is_watching());
+            assert_eq!(watcher.new_failure(), None);
         }
     }
 

@@ -33,6 +33,7 @@ pub(super) fn spawn(tenants: &Arc<Tenants>) -> io::Result<()> {
         unreported: BTreeSet::new(),
         is_complete: false,
         last_scan: None,
+        last_unreported: None,
     };
     let wake = tenants.scan.wake();
     let thread = thread::Builder::new().name("hookgate-tenants".to_owned());
@@ -47,7 +48,10 @@ struct Follower {
     unreported: BTreeSet<Box<str>>,
     /// Whether all other changes since the last scan were reported.
     is_complete: bool,
+    /// The last scan of all files.
     last_scan: Option<LastScan>,
+    /// The last scan of the unreported files alone. It does not wait for the pause after a long scan.
+    last_unreported: Option<LastScan>,
 }
 
 struct LastScan {
@@ -63,6 +67,9 @@ impl Follower {
                 return;
             };
             let (changes, longest) = self.look(&tenants, files);
+            if let Some(error) = self.watcher.new_failure() {
+                tenants.log_failed_watch(error);
+            }
             drop(tenants);
             self.watcher.wait(wake, longest, changes);
         }
@@ -128,7 +135,11 @@ impl Follower {
             tenants.scan.scan_ended(Some(requests.scan));
             return None;
         }
-        let pause = self.last_scan.as_ref().map(|last| {
+        let last = match self.is_complete {
+            true => &self.last_unreported,
+            false => &self.last_scan,
+        };
+        let pause = last.as_ref().map(|last| {
             let pause = match last {
                 LastScan {
                     is_failed: true, ..
@@ -145,7 +156,8 @@ impl Follower {
         let started = Instant::now();
         tenants.scan.scan_started();
         let is_first = tenants.scan.scanned() == 0;
-        let scanned = match self.is_complete {
+        let is_unreported = self.is_complete;
+        let scanned = match is_unreported {
             true => {
                 let names = self.unreported.clone();
                 self.read(tenants, files, names.iter());
@@ -156,11 +168,15 @@ impl Follower {
                 tenants.scan_files(files, &mut self.unreported, read_events)
             }
         };
-        self.last_scan = Some(LastScan {
+        let last = LastScan {
             end: Instant::now(),
             took: started.elapsed(),
             is_failed: scanned.is_err(),
-        });
+        };
+        match is_unreported {
+            true => self.last_unreported = Some(last),
+            false => self.last_scan = Some(last),
+        }
         match scanned {
             Ok(()) => {
                 // The directories were watched before the scan, or they cannot be.
@@ -176,5 +192,44 @@ impl Follower {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Fixture;
+    use super::*;
+
+    #[test]
+    fn a_rotated_link_does_not_wait_for_the_pause_after_a_long_scan() {
+        let fixture = Fixture::new();
+        let tenants = &fixture.tenants;
+        let Secrets::Files(files) = &tenants.secrets else {
+            panic!("the secrets are files");
+        };
+        let long = || LastScan {
+            end: Instant::now(),
+            took: Duration::from_secs(600),
+            is_failed: false,
+        };
+        let mut follower = Follower {
+            tenants: Arc::downgrade(tenants),
+            watcher: Watcher::default(),
+            unreported: BTreeSet::from(["acme".into()]),
+            is_complete: true,
+            last_scan: Some(long()),
+            last_unreported: None,
+        };
+        let requests = tenants.scan.take();
+        assert_eq!(follower.scan(tenants, files, &requests), None);
+        assert_eq!(tenants.scan.scanned(), requests.last);
+        // The control: a long scan of the links alone is not repeated at once.
+        follower.unreported.insert("acme".into());
+        follower.last_unreported = Some(long());
+        let requests = Requests {
+            scan: requests.scan + 1,
+            ..requests
+        };
+        assert!(follower.scan(tenants, files, &requests).is_some());
     }
 }

@@ -11,7 +11,7 @@ use hookgate_gate::Source;
 use tokio::time::timeout;
 
 use super::lookup_limit::LookupFor;
-use super::owners::KeyDigest;
+use super::owners::{KeyDigest, RecordedFiles};
 use super::secrets::{Secrets, TenantError, TenantKeys};
 use super::{Lookup, MissKind, Tenant, Tenants};
 
@@ -63,7 +63,7 @@ impl Tenants {
             Ok(Some(tenant)) => Lookup::Found(tenant),
             Ok(None) => {
                 if let Secrets::Resolver(_) = self.secrets {
-                    self.record_keys(name, &[], None);
+                    self.record_keys(name, &[], RecordedFiles::default());
                 }
                 self.remember_missing(name, MissKind::Unknown);
                 Lookup::Unknown
@@ -105,6 +105,8 @@ impl Tenants {
             if self.admit_unshared(name, &digests, &tenant).await? {
                 return Ok(Some(tenant));
             }
+            // The change may be unreported, for example that of a mounted file.
+            self.scan.read_again(&name.into()).await;
             self.scan.scan_again().await;
         }
         Err(TenantError::Changing)
@@ -128,8 +130,8 @@ impl Tenants {
         }))
     }
 
-    /// Adds a tenant to the cache, unless another one has one of its keys. Returns false if the keys of
-    /// the tenant are others by now.
+    /// Adds a tenant to the cache, unless another one has one of its keys. Returns false if the keys or
+    /// the files of the tenant are others by now.
     ///
     /// # Errors
     ///
@@ -177,7 +179,9 @@ impl Tenants {
     fn admit(&self, name: &str, digests: &[KeyDigest], tenant: &Arc<Tenant>) -> Admission {
         // Held until the tenant can be revoked.
         let owners = self.owners.lock();
-        if !owners.has(name, digests) {
+        // Since the file was read, it may have become a link, whose changes are not reported.
+        let was_direct = tenant.files.are_direct && !owners.files(name).are_direct;
+        if !owners.has(name, digests) || was_direct {
             return Admission::OtherKeys;
         }
         if let Some(other) = owners.shares_with(name) {
@@ -218,7 +222,7 @@ impl Tenants {
 /// The result of adding a tenant to the cache.
 enum Admission {
     Admitted,
-    /// The keys that were read are not those of the tenant.
+    /// The keys that were read are not those of the tenant, or its files are others by now.
     OtherKeys,
     SharedWith(Arc<str>),
 }

@@ -32,7 +32,7 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 
 use self::directory_watch::Watch;
-use self::owners::{KeyDigest, KeyOwners};
+use self::owners::{KeyDigest, KeyOwners, RecordedFiles};
 use self::scan::Scan;
 pub(crate) use self::scan::report_equal_keys;
 use self::secrets::Secrets;
@@ -187,10 +187,15 @@ impl Tenants {
         }
     }
 
-    /// Records the keys that a tenant has now. It is not served by other keys any more, and neither
-    /// are the tenants with an equal key.
-    fn record_keys(&self, name: &str, digests: &[KeyDigest], version: Option<u64>) {
-        self.record_owner(&mut self.owners.lock(), name, digests, version);
+    /// Records the keys that a tenant has now. It is not served by the keys in the cache any more,
+    /// and neither are the tenants with an equal key.
+    ///
+    /// Equal keys leave the cache too. Their file may have become a link, whose changes the kernel
+    /// does not report.
+    fn record_keys(&self, name: &str, digests: &[KeyDigest], files: RecordedFiles) {
+        let mut owners = self.owners.lock();
+        self.revoke(name);
+        self.record_owner(&mut owners, name, digests, files);
     }
 
     /// Records the keys that a resolver has returned for a tenant. If another tenant has one of
@@ -202,7 +207,7 @@ impl Tenants {
             self.revoke(name);
             return Some(other);
         }
-        self.record_owner(&mut owners, name, digests, None);
+        self.record_owner(&mut owners, name, digests, RecordedFiles::default());
         None
     }
 
@@ -211,7 +216,7 @@ impl Tenants {
         owners: &mut KeyOwners,
         name: &str,
         digests: &[KeyDigest],
-        version: Option<u64>,
+        files: RecordedFiles,
     ) {
         if !owners.has(name, digests) {
             self.revoke(name);
@@ -224,7 +229,7 @@ impl Tenants {
                 self.revoke(&removed);
             }
         }
-        let others = owners.set(name, digests, version);
+        let others = owners.set(name, digests, files);
         for other in &others {
             self.revoke(other);
         }

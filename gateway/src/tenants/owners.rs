@@ -27,8 +27,16 @@ pub(super) struct KeyOwners {
 #[derive(Debug)]
 struct TenantKeyDigests {
     digests: SmallVec<[KeyDigest; 1]>,
-    /// The version of the files with the secrets, if they must change with it.
-    version: Option<u64>,
+    files: RecordedFiles,
+}
+
+/// The files of a tenant, as its keys were recorded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RecordedFiles {
+    /// The version of the files, if they must change with it.
+    pub(super) version: Option<u64>,
+    /// Whether each change of the files is a change in their directories.
+    pub(super) are_direct: bool,
 }
 
 impl KeyOwners {
@@ -38,7 +46,7 @@ impl KeyOwners {
         &mut self,
         tenant: &str,
         digests: &[KeyDigest],
-        version: Option<u64>,
+        files: RecordedFiles,
     ) -> Vec<Arc<str>> {
         self.remove(tenant);
         if digests.is_empty() {
@@ -53,7 +61,7 @@ impl KeyOwners {
         }
         let digests = digests.into();
         self.tenants
-            .insert(name, TenantKeyDigests { digests, version });
+            .insert(name, TenantKeyDigests { digests, files });
         others
     }
 
@@ -102,9 +110,10 @@ impl KeyOwners {
         others.min().cloned()
     }
 
-    /// Returns the version that the keys of `tenant` were recorded with.
-    pub(super) fn version(&self, tenant: &str) -> Option<u64> {
-        self.tenants.get(tenant)?.version
+    /// Returns the files that the keys of `tenant` were recorded with.
+    pub(super) fn files(&self, tenant: &str) -> RecordedFiles {
+        let known = self.tenants.get(tenant);
+        known.map(|known| known.files).unwrap_or_default()
     }
 
     /// Returns one of the tenants.
@@ -144,6 +153,13 @@ mod tests {
     const ONE: KeyDigest = [1; 16];
     const TWO: KeyDigest = [2; 16];
 
+    fn version(version: u64) -> RecordedFiles {
+        RecordedFiles {
+            version: Some(version),
+            are_direct: true,
+        }
+    }
+
     fn names(tenants: &[Arc<str>]) -> Vec<&str> {
         tenants.iter().map(|tenant| &**tenant).collect()
     }
@@ -152,9 +168,12 @@ mod tests {
     fn the_tenants_of_an_equal_key_do_not_depend_on_the_order() {
         for order in [["acme", "acme.bak"], ["acme.bak", "acme"]] {
             let mut owners = KeyOwners::default();
-            assert!(owners.set(order[0], &[ONE], None).is_empty());
+            assert!(owners.set(order[0], &[ONE], version(1)).is_empty());
             assert_eq!(owners.shares_with(order[0]), None);
-            assert_eq!(names(&owners.set(order[1], &[TWO, ONE], None)), [order[0]]);
+            assert_eq!(
+                names(&owners.set(order[1], &[TWO, ONE], version(1))),
+                [order[0]]
+            );
             for (tenant, other) in [("acme", "acme.bak"), ("acme.bak", "acme")] {
                 assert_eq!(owners.shares_with(tenant).as_deref(), Some(other));
             }
@@ -167,16 +186,16 @@ mod tests {
     #[test]
     fn a_key_that_a_tenant_gives_up_is_shared_no_more() {
         let mut owners = KeyOwners::default();
-        owners.set("acme", &[ONE], Some(1));
-        owners.set("umbrella", &[ONE], Some(1));
-        assert!(owners.set("acme", &[TWO], Some(2)).is_empty());
+        owners.set("acme", &[ONE], version(1));
+        owners.set("umbrella", &[ONE], version(1));
+        assert!(owners.set("acme", &[TWO], version(2)).is_empty());
         assert!(owners.has("acme", &[TWO]) && !owners.has("acme", &[ONE]));
-        assert_eq!(owners.version("acme"), Some(2));
+        assert_eq!(owners.files("acme").version, Some(2));
         assert_eq!(owners.shares_with("umbrella"), None);
-        owners.set("acme", &[ONE], Some(3));
+        owners.set("acme", &[ONE], version(3));
         assert!(owners.shares_with("umbrella").is_some());
         owners.remove("acme");
-        owners.set("umbrella", &[], Some(4));
+        owners.set("umbrella", &[], version(4));
         assert!(owners.shared().is_empty() && owners.len() == 0);
         assert!(owners.owners.is_empty());
     }

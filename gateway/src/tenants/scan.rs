@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use super::Tenants;
 use super::directory::FileError;
+use super::owners::RecordedFiles;
 use super::secrets::{Files, Secrets, TenantKeys};
 use crate::config::{Config, TenantSecrets};
 
@@ -199,11 +200,13 @@ impl Tenants {
 
     /// Records the keys of a tenant, unless its files have not changed.
     pub(super) fn scan_file(&self, files: &Files, name: &str, unreported: &mut BTreeSet<Box<str>>) {
-        let known = self.owners.lock().version(name);
-        if let Some(known) = known
-            && files
-                .versions(name)
-                .is_ok_and(|found| digest(&found) == known)
+        let known = self.owners.lock().files(name);
+        if let Some(version) = known.version
+            && files.versions(name).is_ok_and(|found| {
+                let is_same = digest(&found) == version;
+                // A missing file that has become a link without a target has no version either.
+                is_same && (!known.are_direct || files.missing_are_absent(name, &found))
+            })
         {
             return;
         }
@@ -211,8 +214,11 @@ impl Tenants {
             Ok(TenantKeys { keys, files }) if !keys.is_empty() => {
                 let digests = key_digests(&self.with_keys(name, &keys), &self.salt);
                 // A later scan reads a file again that can change without another version.
-                let version = (!files.are_recent).then(|| digest(&files.versions));
-                self.record_keys(name, &digests, version);
+                let recorded = RecordedFiles {
+                    version: (!files.are_recent).then(|| digest(&files.versions)),
+                    are_direct: files.are_direct,
+                };
+                self.record_keys(name, &digests, recorded);
                 // A lookup that is refused for a short time would succeed now.
                 self.missing.invalidate(name);
                 files.are_direct
@@ -220,7 +226,7 @@ impl Tenants {
             // No delivery for the tenant verifies. A lookup logs the error.
             absent => {
                 // Another tenant can have its key from now on.
-                self.record_keys(name, &[], None);
+                self.record_keys(name, &[], RecordedFiles::default());
                 absent.is_ok_and(|TenantKeys { files, .. }| files.are_direct)
             }
         };
@@ -239,6 +245,16 @@ impl Tenants {
                  secret of its own"
             );
         }
+    }
+
+    pub(super) fn log_failed_watch(&self, error: Errno) {
+        tracing::warn!(
+            source = self.source,
+            %error,
+            "the directories of the tenants cannot be watched, so their files are checked by the \
+             deliveries and read again by scans; check fs.inotify.max_user_instances and \
+             fs.inotify.max_user_watches"
+        );
     }
 
     pub(super) fn log_failed_scan(&self, error: &FileError) {

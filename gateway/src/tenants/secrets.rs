@@ -214,6 +214,19 @@ impl Files {
             .collect()
     }
 
+    /// Returns whether the creation of each file of `tenant` without a version is a change in its
+    /// directory.
+    pub(super) fn missing_are_absent(
+        &self,
+        tenant: &str,
+        versions: &[Option<FileVersion>],
+    ) -> bool {
+        let mut files = self.files.iter().zip(versions);
+        files.all(|((directory, file), version)| {
+            version.is_some() || directory.is_absent(&with_tenant(&file.name, tenant))
+        })
+    }
+
     /// Reads the keys of `tenant`.
     ///
     /// # Errors

@@ -1,9 +1,12 @@
 //! Lookups of tenants with files, with and without the thread that follows their changes.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use hookgate_gate::Source;
@@ -19,20 +22,21 @@ const UMBRELLA: &str = "whsec_77aa12bd90ce4f28";
 const OTHER: &str = "whsec_c1d2e3f405162738";
 
 /// The tenants of a source with files in a folder.
-struct Fixture {
+pub(super) struct Fixture {
     folder: TempDir,
     source: Source,
-    tenants: Arc<Tenants>,
+    pub(super) tenants: Arc<Tenants>,
 }
 
 impl Fixture {
     /// Creates the tenants without the thread that reads their files.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().expect("the folder is created");
+        fs::create_dir(folder.path().join(".old")).expect("the folder is created");
         let config = format!(
             "[server]\nlisten = [\"127.0.0.1:0\"]\n[upstreams.app]\nservers = [\"127.0.0.1:1\"]\n\
              [[sources]]\nname = \"partners\"\npath = \"/{{tenant}}\"\nprovider = \"beatapi\"\n\
-             secrets = [\"file:{}/{{tenant}}\"]\nupstream = \"app\"\n",
+             secrets = [\"file:{0}/{{tenant}}\", \"file:{0}/.old/{{tenant}}\"]\nupstream = \"app\"\n",
             folder.path().display()
         );
         let config = Config::parse(&config);
@@ -107,6 +111,51 @@ async fn a_new_changed_or_removed_file_is_read_alone() {
     fs::write(&target, "whsec_8899aabbccddeeff").expect("the file is written");
     fixture.found("hooli").await;
     assert!(fixture.has_scanned_again());
+}
+
+#[tokio::test]
+async fn a_file_that_becomes_a_link_with_the_same_secret_is_checked_by_deliveries() {
+    let fixture = Fixture::new();
+    fixture.set("acme", ACME);
+    fixture.start_follower();
+    let acme = fixture.found("acme").await;
+    assert!(acme.files.are_direct);
+    // The control: changes of other files leave the tenant in the cache.
+    fixture.set("umbrella", UMBRELLA);
+    fixture.found("umbrella").await;
+    assert!(acme.is_current());
+    let path = |name: &str| fixture.folder.path().join(name);
+    fs::create_dir(path(".targets")).expect("the folder is created");
+    fs::write(path(".targets/acme"), ACME).expect("the file is written");
+    symlink(".targets/acme", path(".link")).expect("the link is made");
+    fs::rename(path(".link"), path("acme")).expect("the file is replaced");
+    // The lookup of one tenant waits for the changes of all.
+    fixture.set("initech", OTHER);
+    fixture.found("initech").await;
+    assert!(!acme.is_current());
+    assert!(!fixture.found("acme").await.files.are_direct);
+}
+
+#[test]
+fn a_missing_file_that_becomes_a_link_is_noticed_although_no_version_changes() {
+    let fixture = Fixture::new();
+    fixture.set("acme", ACME);
+    let Secrets::Files(files) = &fixture.tenants.secrets else {
+        panic!("the secrets are files");
+    };
+    let version = || fixture.tenants.owners.lock().files("acme").version;
+    let mut unreported = BTreeSet::new();
+    // A file that has just changed has no version.
+    while version().is_none() {
+        fixture.tenants.scan_file(files, "acme", &mut unreported);
+        thread::sleep(Duration::from_millis(20));
+    }
+    fixture.tenants.scan_file(files, "acme", &mut unreported);
+    assert!(unreported.is_empty());
+    let link = fixture.folder.path().join(".old/acme");
+    symlink("missing", link).expect("the link is made");
+    fixture.tenants.scan_file(files, "acme", &mut unreported);
+    assert!(unreported.contains("acme"));
 }
 
 #[tokio::test]
