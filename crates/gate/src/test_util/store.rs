@@ -11,7 +11,7 @@ use hookgate_replay::{
 /// A store in memory that forgets its events on demand, so that tests can share one receiver.
 /// Clones share the events.
 ///
-/// Call [`forget_all`](Self::forget_all) between two tests, while no delivery is in flight.
+/// Call [`forget_all`](Self::forget_all) between two tests.
 #[derive(Clone, Debug, Default)]
 pub struct TestStore(Arc<Mutex<MemoryStore>>);
 
@@ -21,7 +21,7 @@ impl TestStore {
         Self::default()
     }
 
-    /// Forgets every event.
+    /// Forgets every event, also those in flight: the end of such a delivery records nothing.
     pub fn forget_all(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = MemoryStore::new();
     }
@@ -59,5 +59,43 @@ impl ReplayStore for TestStore {
 
     fn entries(&self) -> Option<u64> {
         self.current().entries()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lease_from_before_settles_nothing_after_all_is_forgotten() {
+        let retention = Duration::from_secs(300);
+        let (key, options) = (
+            ReplayKey::from_bytes([7; 16]),
+            ClaimOptions::new(Duration::from_secs(60), retention),
+        );
+        let store = TestStore::new();
+        let claim = async || match store.claim(key, options).await {
+            Ok(Claim::Granted(lease)) => lease,
+            other => panic!("{other:?}"),
+        };
+        let before = claim().await;
+        store.forget_all();
+        assert_eq!(
+            store.commit(&before, retention).await.ok(),
+            Some(Settled::Stale)
+        );
+        let after = claim().await;
+        for late in [
+            store.renew(&before, retention).await,
+            store.release(&before).await,
+            store.commit(&before, retention).await,
+        ] {
+            assert_eq!(late.ok(), Some(Settled::Stale));
+        }
+        // The control: the lease from after settles.
+        assert_eq!(
+            store.commit(&after, retention).await.ok(),
+            Some(Settled::Applied)
+        );
     }
 }

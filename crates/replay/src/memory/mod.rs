@@ -40,12 +40,15 @@ struct Inner {
     /// inserts or removes a slot, because no single lock of the cache covers both.
     stripes: [Mutex<LeasedSlots>; STRIPES],
     capacity: Capacity,
-    next_token: AtomicU64,
     notifier: SettlementNotifier,
     created: Instant,
 }
 
 const STRIPES: usize = 64;
+
+/// The token of the next lease. All stores of the process share it, so a lease of a store that was
+/// replaced settles nothing in the new one.
+static NEXT_TOKEN: AtomicU64 = AtomicU64::new(1);
 
 /// How often one sweep of a full store runs the cache's maintenance. The cache frees a
 /// dropped slot only after two runs during which no thread reads it.
@@ -75,7 +78,6 @@ impl MemoryStore {
             slots,
             stripes: std::array::from_fn(|_| Mutex::default()),
             capacity: Capacity::new(max_entries),
-            next_token: AtomicU64::new(1),
             notifier: SettlementNotifier::new(),
             created,
         }))
@@ -90,7 +92,7 @@ impl MemoryStore {
             let Some(permit) = self.0.capacity.acquire(options.quota) else {
                 return Claim::Full;
             };
-            let lease = self.new_lease(key, 1);
+            let lease = new_lease(key, 1);
             let record = Record::claimed(&lease, now, options, Some(permit));
             let slot = Arc::new(Slot::new(record));
             leased.insert(key, &slot, now);
@@ -105,7 +107,7 @@ impl MemoryStore {
             State::InFlight { attempt, .. } if record.is_live(now) => attempt.saturating_add(1),
             _ => 1,
         };
-        let lease = self.new_lease(key, attempt);
+        let lease = new_lease(key, attempt);
         let permit = record.permit.take();
         *record = Record::claimed(&lease, now, options, permit);
         drop(record);
@@ -142,7 +144,7 @@ impl MemoryStore {
             // Earlier leases ended unsettled, and their outcome is still unknown.
             (None, Some(attempt)) => {
                 record.state = State::InFlight {
-                    token: self.0.next_token.fetch_add(1, Ordering::Relaxed),
+                    token: next_token(),
                     attempt,
                     lease_end: now,
                 };
@@ -263,14 +265,17 @@ impl MemoryStore {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn new_lease(&self, key: ReplayKey, attempt: u32) -> Lease {
-        let token = self.0.next_token.fetch_add(1, Ordering::Relaxed);
-        Lease::new(key, token, attempt)
-    }
-
     fn now(&self) -> StoreTime {
         store_time(self.0.created.elapsed())
     }
+}
+
+fn new_lease(key: ReplayKey, attempt: u32) -> Lease {
+    Lease::new(key, next_token(), attempt)
+}
+
+fn next_token() -> u64 {
+    NEXT_TOKEN.fetch_add(1, Ordering::Relaxed)
 }
 
 impl ReplayStore for MemoryStore {
