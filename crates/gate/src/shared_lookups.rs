@@ -68,6 +68,7 @@ impl<T: Clone + Send + Sync + 'static> SharedLookups<T> {
         let entry = Entry {
             lookups: Arc::clone(self),
             name: name.into(),
+            result: result.clone(),
         };
         // A runtime that shuts down drops the task at once, and with it the entry, which needs the lock.
         drop(in_progress);
@@ -82,6 +83,12 @@ impl<T: Clone + Send + Sync + 'static> SharedLookups<T> {
 }
 
 impl<T> SharedLookups<T> {
+    /// Lets the next request for each name start a lookup of its own. The lookups in progress go on,
+    /// for the requests that wait for them.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, InProgress<T>> {
         self.in_progress
             .lock()
@@ -102,11 +109,17 @@ impl<T> fmt::Debug for SharedLookups<T> {
 struct Entry<T> {
     lookups: Arc<SharedLookups<T>>,
     name: Box<str>,
+    result: watch::Receiver<Option<T>>,
 }
 
 impl<T> Drop for Entry<T> {
     fn drop(&mut self) {
-        self.lookups.lock().remove(&self.name);
+        let mut in_progress = self.lookups.lock();
+        let listed = in_progress.get(&self.name);
+        // After `clear`, another lookup of the name may have started.
+        if listed.is_some_and(|listed| listed.same_channel(&self.result)) {
+            in_progress.remove(&self.name);
+        }
     }
 }
 

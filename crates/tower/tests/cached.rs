@@ -6,18 +6,22 @@
 mod support;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
+use http_body_util::Empty;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, advance, timeout};
-use tower_hookgate::{BoxError, CachedSources, Resolve, Source};
+use tower::{Layer, service_fn};
+use tower_hookgate::{BoxError, CachedSources, HookgateLayer, Resolve, Source, VerifiedBody};
 
-use self::support::{SECRET, source_with};
+use self::support::{BODY, OTHER_SECRET, SECRET, Step, Steps, signed_with, source_with, status};
 
 /// A database of tenants, which counts the lookups.
 #[derive(Default)]
@@ -31,6 +35,8 @@ struct Database {
 #[derive(Clone, Copy)]
 enum Answer {
     Source,
+    /// The source with another secret.
+    Rotated,
     Waits,
     Fails,
     Hangs,
@@ -41,9 +47,11 @@ type Shared = Arc<Database>;
 async fn look_up(database: &Shared, tenant: &str) -> Result<Option<Source>, BoxError> {
     database.lookups.fetch_add(1, Ordering::SeqCst);
     let answer = database.tenants.lock().unwrap().get(tenant).copied();
+    let mut secret = SECRET;
     match answer {
         None => return Ok(None),
         Some(Answer::Source) => {}
+        Some(Answer::Rotated) => secret = OTHER_SECRET,
         Some(Answer::Waits) => {
             let permits = database.permits.as_ref().unwrap();
             permits.acquire().await?.forget();
@@ -51,7 +59,11 @@ async fn look_up(database: &Shared, tenant: &str) -> Result<Option<Source>, BoxE
         Some(Answer::Fails) => return Err("the database is down".into()),
         Some(Answer::Hangs) => pending().await,
     }
-    Ok(Some(source_with(SECRET).tenant(tenant).build()))
+    Ok(Some(source_with(secret).tenant(tenant).build()))
+}
+
+fn set(database: &Database, tenant: &'static str, answer: Answer) {
+    database.tenants.lock().unwrap().insert(tenant, answer);
 }
 
 fn tenant(head: &Parts) -> Option<String> {
@@ -145,11 +157,7 @@ async fn a_failed_lookup_is_repeated_and_a_hanging_one_ends() {
     assert_eq!(error, "the lookup of the source did not end within 3s");
     assert_eq!(start.elapsed(), Duration::from_secs(3));
     // The next request looks up again.
-    database
-        .tenants
-        .lock()
-        .unwrap()
-        .insert("slow", Answer::Source);
+    set(&database, "slow", Answer::Source);
     assert!(sources.resolve(&slow).await.unwrap().is_some());
 }
 
@@ -239,12 +247,127 @@ async fn invented_names_do_not_delay_a_known_tenant() {
     }
     let start = Instant::now();
     sources.resolve(&acme).await.unwrap().unwrap();
+    sources.forget("acme");
+    sources.resolve(&acme).await.unwrap().unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
     // The control: a tenant that is not known waits for a free place.
     let other = head("/hooks/other");
     let waits = timeout(Duration::from_secs(1), sources.resolve(&other)).await;
     assert!(waits.is_err());
-    assert_eq!(count(&database), 34);
+    assert_eq!(count(&database), 35);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_tenant_is_looked_up_again() {
+    let database = database(&[("acme", Answer::Source)]);
+    let sources = CachedSources::new(Arc::clone(&database), tenant, look_up);
+    let handle = sources.clone();
+    let (acme, other) = (head("/hooks/acme"), head("/hooks/other"));
+    let old = sources.resolve(&acme).await.unwrap().unwrap();
+    assert!(sources.resolve(&other).await.unwrap().is_none());
+    set(&database, "acme", Answer::Rotated);
+    set(&database, "other", Answer::Source);
+
+    // The control: the results are kept, also if another tenant is forgotten.
+    handle.forget("umbrella");
+    let kept = sources.resolve(&acme).await.unwrap().unwrap();
+    assert!(Arc::ptr_eq(&old, &kept) && sources.is_current(&acme, &old));
+    assert!(sources.resolve(&other).await.unwrap().is_none());
+    assert_eq!(count(&database), 2);
+
+    handle.forget("acme");
+    handle.forget("other");
+    assert!(!sources.is_current(&acme, &old));
+    let new = sources.resolve(&acme).await.unwrap().unwrap();
+    assert!(!Arc::ptr_eq(&old, &new) && sources.is_current(&acme, &new));
+    assert!(sources.resolve(&other).await.unwrap().is_some());
+    assert_eq!(count(&database), 4);
+}
+
+/// A database that ignores case finds a tenant by several names.
+#[tokio::test]
+async fn a_tenant_is_forgotten_under_every_name() {
+    async fn look_up(_: &(), name: &str) -> Result<Option<Source>, BoxError> {
+        let source = source_with(SECRET).tenant(name.to_lowercase());
+        Ok(Some(source.build()))
+    }
+    let sources = CachedSources::new((), tenant, look_up);
+    let names = ["acme", "ACME", "umbrella"];
+    let mut found = Vec::new();
+    for name in names {
+        let head = head(&format!("/hooks/{name}"));
+        let source = sources.resolve(&head).await.unwrap().unwrap();
+        found.push((head, source));
+    }
+    sources.forget("acme");
+    let current = found.iter();
+    let current: Vec<_> = current
+        .map(|(head, source)| sources.is_current(head, source))
+        .collect();
+    assert_eq!(current, [false, false, true]);
+}
+
+/// The lookup has read the old secret, and ends after the tenant is forgotten.
+#[tokio::test]
+async fn a_lookup_that_is_in_progress_while_its_tenant_is_forgotten_keeps_no_result() {
+    for is_forgotten in [true, false] {
+        let database = database(&[("acme", Answer::Waits)]);
+        let sources = CachedSources::new(Arc::clone(&database), tenant, look_up)
+            .deadline(Duration::from_secs(600));
+        let first = sources.clone();
+        let first = tokio::spawn(async move { first.resolve(&head("/hooks/acme")).await.unwrap() });
+        while count(&database) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let acme = head("/hooks/acme");
+        set(&database, "acme", Answer::Rotated);
+        if is_forgotten {
+            sources.forget("acme");
+            let new = sources.resolve(&acme).await.unwrap().unwrap();
+            database.permits.as_ref().unwrap().add_permits(1);
+            let old = first.await.unwrap().unwrap();
+            assert!(!sources.is_current(&acme, &old) && sources.is_current(&acme, &new));
+        } else {
+            // The control.
+            database.permits.as_ref().unwrap().add_permits(1);
+            let old = first.await.unwrap().unwrap();
+            assert!(sources.is_current(&acme, &old));
+        }
+        assert_eq!(count(&database), 1 + usize::from(is_forgotten));
+    }
+}
+
+/// The secret of a tenant is rotated while the body of a delivery arrives. The sender has to try
+/// again, and the new secret then counts.
+#[tokio::test(start_paused = true)]
+async fn a_rotated_secret_counts_at_once_for_a_delivery_under_way() {
+    for (is_forgotten, expected) in [
+        (true, StatusCode::SERVICE_UNAVAILABLE),
+        (false, StatusCode::OK),
+    ] {
+        let database = database(&[("acme", Answer::Source)]);
+        let sources = CachedSources::new(Arc::clone(&database), tenant, look_up);
+        let service = HookgateLayer::resolving(sources.clone()).layer(service_fn(
+            async |_: Request<VerifiedBody>| {
+                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+            },
+        ));
+        let body = Steps::of([
+            Step::Sleep(Duration::from_secs(2)),
+            Step::Chunk(BODY.as_bytes()),
+        ]);
+        let mut request = signed_with(SECRET, BODY, body);
+        *request.uri_mut() = "/hooks/acme".parse().unwrap();
+        let rotate = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            set(&database, "acme", Answer::Rotated);
+            if is_forgotten {
+                sources.forget("acme");
+            }
+        };
+        let (found, ()) = tokio::join!(status(&service, request), rotate);
+        assert_eq!(found, expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -290,4 +413,17 @@ async fn a_closure_that_borrows_the_head_is_a_resolver() {
         statuses(async |head: &Parts| by_path(head).await).await,
         expected
     );
+    let captured: &'static Mutex<Vec<String>> = Box::leak(Box::default());
+    let capturing = async move |head: &Parts| {
+        captured.lock().unwrap().push(head.uri.to_string());
+        by_path(head).await
+    };
+    assert_eq!(statuses(capturing).await, expected);
+    assert_eq!(*captured.lock().unwrap(), ["/hooks/acme", "/hooks/other"]);
+    let owned = Arc::new(source_with(SECRET).build());
+    let owning = move |head: &Parts| {
+        let (owned, path) = (Arc::clone(&owned), head.uri.path().to_owned());
+        async move { Ok((path == "/hooks/acme").then_some(owned)) }
+    };
+    assert_eq!(statuses(owning).await, expected);
 }

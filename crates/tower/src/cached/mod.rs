@@ -1,19 +1,15 @@
 //! [`CachedSources`]: a resolver that looks sources up elsewhere and keeps the results.
 
+mod lookups;
+
 use std::fmt;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::internal::ErrorChain;
 use hookgate_gate::Source;
-use hookgate_gate::internal::SharedLookups;
 use http::request;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
 
+use self::lookups::{Lookups, Results};
 use crate::resolve::{BoxError, Resolve};
 
 /// A resolver that looks up the source of each tenant elsewhere, such as in a database, and keeps
@@ -28,6 +24,9 @@ use crate::resolve::{BoxError, Resolve};
 ///   error is not kept: the requests get 503, and the next one looks up again.
 /// * A lookup that takes longer than [`deadline`](Self::deadline) fails.
 /// * At most 64 lookups run at a time. Half of them are kept for tenants that have had a source.
+/// * [`forget`](Self::forget) drops the result of one tenant, such as after a change of its secret.
+///
+/// Clones share the results. Keep a clone, to [`forget`](Self::forget) a tenant.
 ///
 /// ```
 /// use std::{collections::HashMap, sync::Mutex};
@@ -76,12 +75,12 @@ use crate::resolve::{BoxError, Resolve};
 /// * The tenant is a part of the replay key, and no signature covers it. So one secret must have one
 ///   name. A database that ignores case finds `acme` also as `ACME`, and a replay of a delivery
 ///   would pass once for each spelling: give the source the name that the database holds, as
-///   `examples/frameworks/src/tenants.rs` does. Two tenants must not have the same secret.
-/// * A removed secret counts until the result has expired.
+///   `examples/src/tenants.rs` does. Two tenants must not have the same secret.
+/// * A removed secret counts until the result has expired, or until [`forget`](Self::forget).
 /// * Anyone can invent names, and each causes one lookup for [`absent_ttl`](Self::absent_ttl).
 ///   Invented names push out no source. A name of more than 256 bytes has no source.
 pub struct CachedSources<S, T, L> {
-    tenant: T,
+    tenant: Arc<T>,
     limits: Limits,
     lookups: Arc<Lookups<S, L>>,
 }
@@ -92,35 +91,14 @@ struct Limits {
     ttl: Duration,
     absent_ttl: Duration,
     deadline: Duration,
+    max_entries: u64,
 }
 
-/// The results of lookups, and the lookups in progress.
-struct Lookups<S, L> {
-    state: S,
-    lookup: L,
-    results: Results,
-    /// The lookups in progress, by tenant. A result is kept before its lookup is removed from here.
-    in_progress: Arc<SharedLookups<Outcome>>,
-    permits: Semaphore,
-    /// A lookup of a tenant that has had no source needs one of these, too.
-    unknown_permits: Semaphore,
-}
-
-struct Results {
-    /// The sources with the time until which each counts. An expired one marks a known tenant.
-    present: Cache<Box<str>, (Arc<Source>, Instant)>,
-    /// The names without a source.
-    absent: Cache<Box<str>, Instant>,
-}
-
-/// The result of a lookup, or the text of its error.
-type Outcome = Result<Option<Arc<Source>>, Arc<str>>;
-
-const DEFAULT_MAX_ENTRIES: u64 = 10_000;
 const DEFAULT_LIMITS: Limits = Limits {
     ttl: Duration::from_secs(60),
     absent_ttl: Duration::from_secs(10),
     deadline: Duration::from_secs(5),
+    max_entries: 10_000,
 };
 
 /// A source that counted for a shorter time could have expired before its delivery is checked.
@@ -130,14 +108,10 @@ const MIN_TTL: Duration = Duration::from_secs(1);
 const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 const MAX_NAME_LEN: usize = 256;
-const MAX_LOOKUPS: usize = 64;
-const MAX_UNKNOWN_LOOKUPS: usize = MAX_LOOKUPS / 2;
-
-/// If this number of lookups runs or waits, a tenant without a source is not looked up.
-const MAX_WAITING: usize = 1024;
 
 /// Looks up a source in a state of type `S`. Every async function `(&S, &str)` does so that returns
-/// `Result<Option<Source>, BoxError>`, and so does an async closure that captures nothing.
+/// `Result<Option<Source>, BoxError>`, and so does an async closure that captures
+/// at most `&'static` references.
 pub trait LookUpSource<'a, S: 'a>: Fn(&'a S, &'a str) -> Self::Lookup {
     /// The lookup.
     type Lookup: Future<Output = Result<Option<Source>, BoxError>> + Send + 'a;
@@ -160,16 +134,9 @@ where
     /// Creates a resolver without results. A request for which `tenant` returns `None` gets 404.
     pub fn new(state: S, tenant: T, lookup: L) -> Self {
         Self {
-            tenant,
+            tenant: Arc::new(tenant),
             limits: DEFAULT_LIMITS,
-            lookups: Arc::new(Lookups {
-                state,
-                lookup,
-                results: Results::new(DEFAULT_MAX_ENTRIES),
-                in_progress: Arc::default(),
-                permits: Semaphore::new(MAX_LOOKUPS),
-                unknown_permits: Semaphore::new(MAX_UNKNOWN_LOOKUPS),
-            }),
+            lookups: Arc::new(Lookups::new(state, lookup)),
         }
     }
 
@@ -200,102 +167,18 @@ where
     /// that were used least recently go first.
     #[must_use]
     pub fn max_entries(mut self, max_entries: u64) -> Self {
-        // Nothing shares the lookups before the first request.
-        if let Some(lookups) = Arc::get_mut(&mut self.lookups) {
-            lookups.results = Results::new(max_entries.max(1));
-        }
+        self.limits.max_entries = max_entries.max(1);
         self
     }
-}
 
-impl Results {
-    fn new(max_entries: u64) -> Self {
-        // The default policy may refuse a new tenant, which would be looked up for each delivery.
-        let lru = EvictionPolicy::lru;
-        let present = Cache::builder().max_capacity(max_entries);
-        let absent = Cache::builder().max_capacity(max_entries);
-        Self {
-            present: present.eviction_policy(lru()).build(),
-            absent: absent.eviction_policy(lru()).build(),
-        }
-    }
-
-    /// Returns the result for `tenant` that has not expired.
-    fn get(&self, tenant: &str) -> Option<Option<Arc<Source>>> {
-        let now = Instant::now();
-        match self.present.get(tenant) {
-            Some((source, until)) => (now < until).then_some(Some(source)),
-            None => {
-                let until = self.absent.get(tenant)?;
-                (now < until).then_some(None)
-            }
-        }
-    }
-
-    fn insert(&self, tenant: &str, source: Option<Arc<Source>>, limits: Limits) {
-        let now = Instant::now();
-        match source {
-            Some(source) => self
-                .present
-                .insert(tenant.into(), (source, now + limits.ttl)),
-            None => {
-                self.present.invalidate(tenant);
-                self.absent.insert(tenant.into(), now + limits.absent_ttl);
-            }
-        }
-    }
-}
-
-impl<S, L> Lookups<S, L>
-where
-    S: Send + Sync + 'static,
-    L: for<'a> LookUpSource<'a, S> + Send + Sync + 'static,
-{
-    /// Returns the result of the lookup of `tenant`. Starts it unless it is kept or in progress.
-    async fn find(self: &Arc<Self>, tenant: &str, limits: Limits) -> Outcome {
-        let start = |in_progress| {
-            if let Some(result) = self.results.get(tenant) {
-                return ControlFlow::Break(Ok(result));
-            }
-            let is_known = self.results.present.contains_key(tenant);
-            if !is_known && in_progress >= MAX_WAITING {
-                let error = "too many lookups of unknown tenants are in progress";
-                return ControlFlow::Break(Err(error.into()));
-            }
-            let (lookups, tenant) = (Arc::clone(self), Box::<str>::from(tenant));
-            ControlFlow::Continue(async move { lookups.look_up(&tenant, is_known, limits).await })
-        };
-        let outcome = self.in_progress.get(tenant, start).await;
-        outcome.unwrap_or_else(|| Err("the lookup of the source panicked".into()))
-    }
-
-    /// Looks up the source, and keeps the result.
-    async fn look_up(&self, tenant: &str, is_known: bool, limits: Limits) -> Outcome {
-        let Lookups {
-            state,
-            lookup,
-            results,
-            permits,
-            unknown_permits,
-            ..
-        } = self;
-        let found = async {
-            // The semaphores are never closed.
-            let _unknown = match is_known {
-                true => None,
-                false => unknown_permits.acquire().await.ok(),
-            };
-            let _permit = permits.acquire().await.ok();
-            lookup(state, tenant).await
-        };
-        let found = timeout(limits.deadline, found).await.map_err(|_elapsed| {
-            let deadline = limits.deadline;
-            format!("the lookup of the source did not end within {deadline:?}")
-        })?;
-        let source = found.map_err(|error| ErrorChain(&*error).to_string())?;
-        let source = source.map(Arc::new);
-        results.insert(tenant, source.clone(), limits);
-        Ok(source)
+    /// Drops the results for `tenant`, so that the next request looks it up again. Call this method
+    /// after a change in the database: a removed secret then stops counting at once, also for
+    /// deliveries that are under way. Other processes keep their results.
+    ///
+    /// `tenant` is the name in the requests, or the [tenant](crate::SourceBuilder::tenant) of the
+    /// source.
+    pub fn forget(&self, tenant: &str) {
+        self.lookups.forget(tenant);
     }
 }
 
@@ -310,7 +193,7 @@ where
         let Some(tenant) = tenant else {
             return Ok(None);
         };
-        if let Some(result) = self.lookups.results.get(&tenant) {
+        if let Some(result) = self.lookups.results(self.limits).get(&tenant) {
             return Ok(result);
         }
         let found = self.lookups.find(&tenant, self.limits).await;
@@ -320,14 +203,25 @@ where
     /// Whether the result that has `source` is kept and has not expired.
     fn is_current(&self, head: &request::Parts, source: &Arc<Source>) -> bool {
         let tenant = (self.tenant)(head);
-        let kept = tenant.and_then(|tenant| self.lookups.results.get(&tenant).flatten());
+        let results = self.lookups.results(self.limits);
+        let kept = tenant.and_then(|tenant| results.get(&tenant).flatten());
         kept.is_some_and(|kept| Arc::ptr_eq(&kept, source))
+    }
+}
+
+impl<S, T, L> Clone for CachedSources<S, T, L> {
+    fn clone(&self) -> Self {
+        Self {
+            tenant: Arc::clone(&self.tenant),
+            limits: self.limits,
+            lookups: Arc::clone(&self.lookups),
+        }
     }
 }
 
 impl<S, T, L> fmt::Debug for CachedSources<S, T, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Results { present, absent } = &self.lookups.results;
+        let Results { present, absent } = self.lookups.results(self.limits);
         f.debug_struct("CachedSources")
             .field("limits", &self.limits)
             .field("present", &present.entry_count())
