@@ -30,7 +30,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-queue-engines queue-proof desync desync-origins bench-smoke instructions fuzz build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-queue-engines queue-proof desync desync-origins bench-smoke instructions fuzz build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -130,7 +130,7 @@ lint: build-tools ## Check format, lints, and documentation; a warning is an err
 msrv: MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 msrv: build-tools ## Check that the oldest supported Rust builds the layer
 	rustup toolchain list | grep -q "^$(MSRV)" || rustup toolchain install $(MSRV) --profile minimal
-	CARGO_TARGET_DIR=target/msrv $(CARGO) +$(MSRV) check --locked --package tower-hookgate --features axum,fetch,metrics,redis,test-util
+	CARGO_TARGET_DIR=target/msrv $(CARGO) +$(MSRV) check --locked --package tower-hookgate --features axum,fetch,metrics,redis,test-util,toml
 
 # `false` in place of the C compiler fails every build script that calls it.
 portable: build-tools node ## Check that core and layer need no C compiler, and verify the vectors as WebAssembly
@@ -153,6 +153,10 @@ frameworks: build-tools ## Test the programs for actix-web, poem, salvo, warp, A
 features: build-tools ## Check the library crates with every pair of their features
 	$(CARGO) hack --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-hack
 	$(CARGO) hack check --locked --feature-powerset --depth 2 $(addprefix --package ,$(LIBRARIES))
+
+# The crate embeds this file, so that it needs no parser of TOML.
+catalogue: ## Write crates/core/providers.json from the files in crates/core/providers
+	HOOKGATE_WRITE_CATALOGUE=1 $(CARGO) test --locked --package hookgate-core --lib -- catalogue::files
 
 # Compares with BASELINE, a tag or commit. The default is the last release.
 semver: ## Check that API changes of the library crates fit their versions

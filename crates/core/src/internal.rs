@@ -5,7 +5,9 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 pub use crate::catalogue::read_scheme;
-pub use crate::document::{FromValue, Report, Section, parse, text};
+#[cfg(feature = "toml")]
+pub use crate::document::parse;
+pub use crate::document::{FromValue, Report, Section, Table, Value, text};
 pub use crate::error_chain::ErrorChain;
 pub use crate::scheme::fetch::{
     FetchRule, KeyFormat, NamePattern, PathPattern, TokenRule, is_label,

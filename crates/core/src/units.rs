@@ -51,7 +51,7 @@ pub fn size_text(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::FromValue;
+    use crate::document::{FromValue, Value};
 
     #[test]
     fn a_duration_has_words_and_reads_back() {
@@ -66,7 +66,7 @@ mod tests {
             (Duration::from_nanos(1_002), "1 us 2 ns"),
         ] {
             assert_eq!(duration_text(duration), expected);
-            let value = toml::Value::String(expected.to_owned());
+            let value = Value::String(expected.to_owned());
             assert_eq!(Duration::from_value(&value), Ok(duration), "{expected}");
         }
     }

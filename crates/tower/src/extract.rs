@@ -7,7 +7,7 @@ use axum_core::response::{IntoResponse, Response};
 use hookgate_gate::ObservedVerdict;
 use http::StatusCode;
 use http::request::Parts;
-use serde::de::DeserializeOwned;
+use serde_core::de::DeserializeOwned;
 
 use crate::event::VerifiedEvent;
 

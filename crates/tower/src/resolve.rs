@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use arc_swap::ArcSwap;
 use hookgate_gate::Source;
 use http::request;
 
@@ -98,7 +97,11 @@ pub trait ListSources: Resolve {
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Finds the source of a request. Every function of the head does so that returns such a future,
-/// also an async function, and an async closure that captures nothing.
+/// also an async function, and an async closure that captures at most `&'static` references.
+///
+/// An async closure that owns a value does not: its future borrows the closure, and Rust cannot yet
+/// require that such a future is `Send`. Write a closure that moves clones of its values into an
+/// `async move` block, or implement [`Resolve`].
 pub trait ResolveFn<'a>: Fn(&'a request::Parts) -> Self::Lookup {
     /// The lookup, which may borrow the head.
     type Lookup: Future<Output = Result<Option<Arc<Source>>, BoxError>> + Send + 'a;
@@ -127,28 +130,32 @@ where
 /// A source that can be replaced while requests are served, for example by one with other
 /// keys; see the [manual](crate#sources-secrets-and-tenants). Clones share the source.
 #[derive(Clone)]
-pub struct LiveSource(Arc<ArcSwap<Source>>);
+pub struct LiveSource(Arc<RwLock<Arc<Source>>>);
 
 impl LiveSource {
     /// Creates a live source that is `source` at first.
     pub fn new(source: Source) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(source)))
+        Self(Arc::new(RwLock::new(Arc::new(source))))
     }
 
     /// Returns the current source.
     pub fn current(&self) -> Arc<Source> {
-        self.0.load_full()
+        Arc::clone(&self.read())
     }
 
     /// Replaces the source, also for deliveries that are under way.
     ///
     /// A source with another name starts without any remembered event.
     pub fn replace(&self, source: Source) {
-        self.0.store(Arc::new(source));
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(source);
     }
 
     fn is_current_source(&self, source: &Arc<Source>) -> bool {
-        Arc::ptr_eq(&self.0.load(), source)
+        Arc::ptr_eq(&self.read(), source)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Arc<Source>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -211,6 +218,6 @@ impl ListSources for Sources {
 
 impl fmt::Debug for LiveSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("LiveSource").field(&self.0.load()).finish()
+        f.debug_tuple("LiveSource").field(&self.read()).finish()
     }
 }

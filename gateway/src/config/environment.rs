@@ -1,9 +1,8 @@
 //! Environment variables that set configuration keys, so that one file can be used in several
 //! deployments.
 
-use hookgate_core::internal::Report;
+use hookgate_core::internal::{Report, Table, Value, parse};
 use hookgate_core::{Problem, Problems};
-use toml::{Table, Value};
 
 /// Prefix of the variables: `HOOKGATE__SERVER__ADMIN` sets `server.admin`.
 const PREFIX: &str = "HOOKGATE__";
@@ -76,7 +75,7 @@ pub(super) fn name_variables(problems: Problems, keys: &[String]) -> Problems {
 /// strings need no quotes.
 fn parse_value(text: &str) -> Value {
     let line = format!("value = {text}");
-    let table = line.parse::<Table>().ok();
+    let table = parse(&line).ok();
     let value = table.and_then(|mut table| table.remove("value"));
     value.unwrap_or_else(|| Value::String(text.to_owned()))
 }
@@ -107,7 +106,7 @@ mod tests {
     use super::*;
 
     fn applied(file: &str, variables: &[(&str, &str)]) -> Result<(Table, Vec<String>), Problems> {
-        let mut table: Table = file.parse().unwrap();
+        let mut table = parse(file).unwrap();
         let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
         let keys = apply(&mut table, variables.iter().map(owned))?;
         Ok((table, keys))
@@ -129,12 +128,10 @@ mod tests {
             ],
         )
         .unwrap();
-        let expected: Table = "[server]\nadmin = \"0.0.0.0:9090\"\nlisten = [\"a:1\", \"b:2\"]\n\
+        let expected = "[server]\nadmin = \"0.0.0.0:9090\"\nlisten = [\"a:1\", \"b:2\"]\n\
              [upstreams.app]\ntimeout = \"8s\"\nservers = [\"app:3000\"]\n\
-             [limits]\nconnections = 5\nbody = \"64KiB\""
-            .parse()
-            .unwrap();
-        assert_eq!(table, expected);
+             [limits]\nconnections = 5\nbody = \"64KiB\"";
+        assert_eq!(table, parse(expected).unwrap());
         assert_eq!(
             keys,
             [

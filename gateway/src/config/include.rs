@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hookgate_core::internal::{Report, parse};
+use hookgate_core::internal::{Report, Table, Value, parse};
 use hookgate_core::{Problem, Problems};
-use toml::{Table, Value};
 
 use super::place;
 
@@ -186,7 +185,7 @@ impl Includes {
     /// Adds the sources of the file that was read last.
     fn add_sources(&mut self, sources: Vec<Value>, table: &mut Table, report: &Report) {
         let all = table
-            .entry("sources")
+            .entry("sources".to_owned())
             .or_insert_with(|| Value::Array(Vec::new()));
         let Value::Array(all) = all else {
             return;
@@ -219,7 +218,7 @@ impl Includes {
     /// Adds the upstreams of the file that was read last.
     fn add_upstreams(&mut self, upstreams: Table, table: &mut Table, report: &Report) {
         let all = table
-            .entry("upstreams")
+            .entry("upstreams".to_owned())
             .or_insert_with(|| Value::Table(Table::new()));
         let Value::Table(all) = all else {
             return;

@@ -32,11 +32,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::internal::parse;
+use hookgate_core::internal::{Table, parse};
 use hookgate_core::{Problem, Problems};
 use hookgate_gate::{BootFence, Source};
 use hookgate_keys::KeyFetcher;
-use toml::Table;
 
 use self::include::Includes;
 pub(crate) use self::inputs::Inputs;

@@ -6,9 +6,10 @@
 
 use std::path::Path;
 
+use hookgate_core::internal::{Table, Value};
 use hookgate_core::{Problem, Problems};
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-use toml::{Spanned, Table, Value};
 
 /// Names the line and the source of each mistake. `text` is the file that `table` was read from.
 pub(super) fn of_mistakes(problems: Problems, table: &Table, text: &str) -> Problems {
@@ -91,6 +92,8 @@ fn below(value: &Spanned<DeValue<'_>>, path: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use hookgate_core::internal::parse;
+
     use super::*;
 
     const TEXT: &str = "[server]\nlisten = [\n  \"a\",\n  \"b\",\n]\n\n[upstreams.\"my.app\"]\n\
@@ -99,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_mistake_has_its_line_and_the_name_of_its_source() {
-        let table: Table = TEXT.parse().unwrap();
+        let table = parse(TEXT).unwrap();
         for (at, expected) in [
             ("server.listen[1]", "line 4: server.listen[1]"),
             ("server.admin", "line 1: server.admin"),
@@ -124,7 +127,7 @@ mod tests {
     fn a_source_without_a_sound_name_keeps_its_number() {
         for name in ["", "name = \"a\\nb\"", "name = 5"] {
             let text = format!("[[sources]]\n{name}\n");
-            let table: Table = text.parse().unwrap();
+            let table = parse(&text).unwrap();
             let problem = Problems::one("sources[0].path", "wrong");
             let placed = of_mistakes(problem, &table, &text).to_string();
             assert_eq!(placed, "line 1: sources[0].path: wrong");

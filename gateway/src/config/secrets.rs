@@ -3,11 +3,10 @@
 //! A secret in the text of the configuration or on the command line is refused, and no message
 //! of this module contains a secret.
 
-use hookgate_core::internal::{FromValue, Report, Section};
+use hookgate_core::internal::{FromValue, Report, Section, Value};
 use hookgate_core::{Key, Secret, SecretError, UnixTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use toml::Value;
 
 use super::Inputs;
 
@@ -301,8 +300,9 @@ impl FromValue for Timestamp {
 
     fn from_value(value: &Value) -> Result<Self, String> {
         let time = match value {
-            Value::String(text) => OffsetDateTime::parse(text, &Rfc3339).ok(),
-            Value::Datetime(time) => OffsetDateTime::parse(&time.to_string(), &Rfc3339).ok(),
+            Value::String(text) | Value::Datetime(text) => {
+                OffsetDateTime::parse(text, &Rfc3339).ok()
+            }
             _ => None,
         };
         time.map(|time| Self(UnixTime::from_secs(time.unix_timestamp())))

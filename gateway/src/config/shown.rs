@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use toml::{Table, Value};
+use hookgate_core::internal::{Table, Value};
 
 use super::secrets::SecretRef;
 
@@ -57,19 +57,28 @@ impl ShownConfig {
     }
 }
 
-fn redact_table(table: &Table, texts: Texts) -> Table {
+fn redact_table(table: &Table, texts: Texts) -> toml::Table {
     let entries = table.iter();
     entries
         .map(|(key, value)| (key.clone(), redact(value, texts.below(key))))
         .collect()
 }
 
-fn redact(value: &Value, texts: Texts) -> Value {
+fn redact(value: &Value, texts: Texts) -> toml::Value {
     match value {
-        Value::String(text) => Value::String(texts.redact(text).into_owned()),
-        Value::Array(items) => Value::Array(items.iter().map(|item| redact(item, texts)).collect()),
-        Value::Table(table) => Value::Table(redact_table(table, texts)),
-        other => other.clone(),
+        Value::String(text) => texts.redact(text).into_owned().into(),
+        Value::Integer(number) => (*number).into(),
+        Value::Float(number) => (*number).into(),
+        Value::Boolean(flag) => (*flag).into(),
+        Value::Datetime(text) => match text.parse::<toml::value::Datetime>() {
+            Ok(date) => date.into(),
+            Err(_) => text.as_str().into(),
+        },
+        Value::Array(items) => {
+            let items = items.iter().map(|item| redact(item, texts));
+            toml::Value::Array(items.collect())
+        }
+        Value::Table(table) => redact_table(table, texts).into(),
     }
 }
 
@@ -138,10 +147,12 @@ fn redact_template(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hookgate_core::internal::parse;
+
     use super::*;
 
     fn shown(toml: &str) -> String {
-        ShownConfig::new(&toml.parse().expect("valid TOML")).toml
+        ShownConfig::new(&parse(toml).expect("valid TOML")).toml
     }
 
     #[test]
@@ -189,11 +200,13 @@ mod tests {
             "url = \"https://hooks.example/hooks/partner\"",
             "servers = [\"https://app:8443\"]",
             "max_entries = 1000",
+            "factor = 1.5",
+            "not_after = 2026-12-01T00:00:00Z",
             "msg = \"{param:account}.{body}\"",
         ] {
             let text = shown(place);
             assert!(!text.contains(REDACTED), "{text}");
-            assert_eq!(text.parse::<Table>(), place.parse(), "{text}");
+            assert_eq!(parse(&text), parse(place), "{text}");
         }
         let scheme = "[scheme]\nalg = \"hmac-sha256\"\nmsg = \"{param:account}.{body}\"\n";
         assert_eq!(shown(scheme), scheme);

@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use hookgate_core::internal::{FromValue, text};
-use toml::Value;
+use hookgate_core::internal::{FromValue, Value, text};
 
 /// Maximum number of listening sockets that an upgrade can hand over. Linux passes at most this many
 /// descriptors in one message (`SCM_MAX_FD`).

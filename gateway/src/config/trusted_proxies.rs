@@ -3,8 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use hookgate_core::internal::{FromValue, Report, Section, text};
-use toml::Value;
+use hookgate_core::internal::{FromValue, Report, Section, Value, text};
 
 use super::Network;
 use crate::client_address::ClientAddress;
@@ -139,7 +138,9 @@ impl FromValue for ForwardedFields {
 impl TrustedProxies {
     /// Creates a list of networks that are written with blanks between them.
     pub(crate) fn of(networks: &str, fields: ForwardedFields) -> Self {
-        let peer = |text: &str| TrustedPeer::from_value(&text.into()).expect("a network");
+        let peer = |text: &str| {
+            TrustedPeer::from_value(&Value::String(text.to_owned())).expect("a network")
+        };
         Self {
             peers: networks.split(' ').map(peer).collect(),
             fields,

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hookgate_core::internal::{FromValue, JsonStep, text};
+use hookgate_core::internal::{FromValue, JsonStep, Value, text};
 use hookgate_gate::{
     BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, QueueMode,
 };
@@ -14,7 +14,6 @@ use hookgate_queue::Order;
 use hookgate_replay::Durability;
 use http::HeaderName;
 use http::uri::Authority;
-use toml::Value;
 
 use super::transport_address::{is_unix, unix_path};
 use super::{

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use hookgate_core::Problems;
-use toml::{Table, Value};
+use hookgate_core::internal::{Table, Value};
 
 use super::secrets::SecretRef;
 use super::secrets::TENANT;
@@ -155,12 +155,14 @@ fn certificate_files(table: &Table, files: &mut Vec<PathBuf>) {
 
 #[cfg(test)]
 mod tests {
+    use hookgate_core::internal::parse;
+
     use super::*;
 
     /// The gateway would reload after each of its own lines.
     #[test]
     fn secret_files_are_watched_and_the_access_log_is_not() {
-        let table: Table = toml::from_str(
+        let table = parse(
             "[server]\naccess_log = \"file:/access.log\"\n[[sources]]\nsecrets = [\"file:/secret\"]",
         )
         .unwrap();

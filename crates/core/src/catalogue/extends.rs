@@ -1,11 +1,12 @@
 //! Reads schemes, and merges a scheme into the provider that its key `extends` names.
 
-use toml::{Table, Value};
-
 use super::files;
-use crate::document::{self, Problems, Report, Section};
+#[cfg(feature = "toml")]
+use crate::document::{Problems, Report, parse};
+use crate::document::{Section, Table, Value};
 use crate::scheme::Scheme;
 
+#[cfg(feature = "toml")]
 impl Scheme {
     /// Reads a scheme from the text of a TOML document.
     ///
@@ -28,7 +29,7 @@ impl Scheme {
     /// assert!(mistake.contains("sig: missing"), "{mistake}");
     /// ```
     pub fn from_toml(text: &str) -> Result<Self, Problems> {
-        let table = document::parse(text)?;
+        let table = parse(text)?;
         let report = Report::default();
         let scheme = read_scheme(&Section::root(&table, &report));
         report.finish(scheme)

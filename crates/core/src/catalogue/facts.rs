@@ -5,9 +5,8 @@
 use std::time::Duration;
 
 use http::HeaderName;
-use toml::Value;
 
-use crate::document::{FromValue, Section, text};
+use crate::document::{FromValue, Section, Value, text};
 use crate::scheme::handshake::Condition;
 use crate::scheme::read_conditions;
 

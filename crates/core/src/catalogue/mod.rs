@@ -1,5 +1,5 @@
-//! The catalogue of providers. Each is one TOML file under `providers/`, compiled into the
-//! crate; to add a provider is to add a file.
+//! The catalogue of providers. Each is one TOML file under `providers/`; to add a provider is to
+//! add a file, and to run `make catalogue`.
 //!
 //! A [`Provider`] has a scheme. An [`UndocumentedProvider`] signs its deliveries, but does not
 //! document the scheme. All code that knows providers by name belongs here: the modules

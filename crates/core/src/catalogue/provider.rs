@@ -3,15 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use toml::{Table, Value};
-
 use super::extends::read_scheme;
 use super::facts::Facts;
 use super::files::{self, FileKind};
 use super::response::ExpectedResponses;
 use super::unknown::UnknownProvider;
-use crate::document::{FromValue, Problems, Report, Section, text};
+use crate::document::{FromValue, Problems, Report, Section, Table, Value, text};
 use crate::scheme::Scheme;
+use crate::scheme::field::TimeUnit;
 use crate::secret::Secret;
 
 /// A provider of the catalogue: how it signs, and the facts that a receiver needs besides.
@@ -35,7 +34,7 @@ impl Provider {
     ///
     /// # Panics
     ///
-    /// Panics if any file of the catalogue is not TOML. A test of this crate reads all files.
+    /// Panics if the embedded catalogue is faulty. A test of this crate reads it.
     pub fn names() -> impl Iterator<Item = &'static str> {
         files::names(FileKind::Documented)
     }
@@ -52,8 +51,8 @@ impl Provider {
     ///
     /// # Panics
     ///
-    /// Panics if the file of that provider is faulty, or if any file of the catalogue is not
-    /// TOML. A test of this crate reads all files.
+    /// Panics if the entry of that provider, or the embedded catalogue, is faulty. A test of this
+    /// crate reads all entries.
     pub fn named(name: &str) -> Result<Self, UnknownProvider> {
         let provider = files::read(name, FileKind::Documented, Self::from_table);
         provider.ok_or_else(|| UnknownProvider::new(name))
@@ -175,8 +174,9 @@ impl FromValue for Day {
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text::<Self>(value, |text| {
-            let date = text.parse::<toml::value::Datetime>().ok()?;
-            (date.date.is_some() && date.time.is_none()).then(|| Self(text.to_owned()))
+            let midnight = format!("{text}T00:00:00Z");
+            TimeUnit::Rfc3339.parse(midnight.as_bytes())?;
+            Some(Self(text.to_owned()))
         })
     }
 }
@@ -211,7 +211,7 @@ mod tests {
     fn every_file_of_the_catalogue_loads() {
         assert!(files::all().len() >= 6);
         for file in files::all() {
-            let name = file.name;
+            let name = file.name.as_str();
             if file.kind() == FileKind::Undocumented {
                 assert!(Provider::named(name).is_err(), "{name}");
                 let provider = UndocumentedProvider::named(name).unwrap();

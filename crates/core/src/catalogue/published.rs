@@ -2,9 +2,8 @@
 
 use std::sync::LazyLock;
 
-use toml::Value;
-
 use super::files;
+use crate::document::Value;
 use crate::secret::Secret;
 
 /// Returns the secrets that the documentation of any provider prints.

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use toml::Value;
 
-use crate::document::{FromValue, Section, text};
+use crate::document::{FromValue, Section, Value, text};
 use crate::scheme::SuccessStatus;
 
 /// The responses that a provider expects.

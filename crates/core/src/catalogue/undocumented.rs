@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use toml::Table;
-
 use super::files::{self, FileKind};
-use crate::document::{Problems, Report, Section};
+use crate::document::{Problems, Report, Section, Table};
 
 /// A provider that signs its deliveries, but does not document how.
 ///
@@ -25,7 +23,7 @@ impl UndocumentedProvider {
     ///
     /// # Panics
     ///
-    /// Panics if any file of the catalogue is not TOML. A test of this crate reads all files.
+    /// Panics if the embedded catalogue is faulty. A test of this crate reads it.
     pub fn names() -> impl Iterator<Item = &'static str> {
         files::names(FileKind::Undocumented)
     }
@@ -34,8 +32,8 @@ impl UndocumentedProvider {
     ///
     /// # Panics
     ///
-    /// Panics if the file of that provider is faulty, or if any file of the catalogue is not
-    /// TOML. A test of this crate reads all files.
+    /// Panics if the entry of that provider, or the embedded catalogue, is faulty. A test of this
+    /// crate reads all entries.
     pub fn named(name: &str) -> Option<Self> {
         files::read(name, FileKind::Undocumented, Self::from_table)
     }

@@ -1,4 +1,4 @@
-//! Reads TOML so that all mistakes are reported at once, each with its key path and the
+//! Reads documents so that all mistakes are reported at once, each with its key path and the
 //! expected value.
 //!
 //! serde stops at the first error, but an operator who fixes a configuration wants to see all
@@ -7,25 +7,26 @@
 
 mod problems;
 mod section;
+mod tree;
 mod value;
 
 pub use self::problems::{Problem, Problems, Report};
 pub use self::section::Section;
-pub use self::value::{FromValue, parse, text};
+pub use self::tree::{Table, Value};
+#[cfg(feature = "toml")]
+pub use self::value::parse;
+pub use self::value::{FromValue, text};
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use toml::Table;
-
     use super::*;
 
     #[test]
     fn every_mistake_is_reported_with_its_path() {
-        let table: Table = "a = 1\nextra = true\n[[list]]\nwait = \"5\"\n[[list]]\nwait = 3"
-            .parse()
-            .unwrap();
+        let text = "a = 1\nextra = true\n[[list]]\nwait = \"5\"\n[[list]]\nwait = 3";
+        let table = parse(text).unwrap();
         let report = Report::default();
         let root = Section::root(&table, &report);
         assert_eq!(root.required::<String>("a"), None);

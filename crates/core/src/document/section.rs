@@ -3,9 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use toml::{Table, Value};
-
 use super::problems::{Report, join};
+use super::tree::{Table, Value};
 use super::value::{FromValue, kind};
 
 /// One table of a document.

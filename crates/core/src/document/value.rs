@@ -1,12 +1,14 @@
-//! Reading single TOML values as the types that a document needs.
+//! Reading single values as the types that a document needs.
 
 use std::time::Duration;
 
-use toml::{Table, Value};
-
+#[cfg(feature = "toml")]
 use super::problems::Problems;
+#[cfg(feature = "toml")]
+use super::tree::Table;
+use super::tree::Value;
 
-/// A type that can be read from a TOML value.
+/// A type that can be read from a value of a document.
 pub trait FromValue: Sized {
     /// Describes the values of the type, for the message about a missing or wrong value.
     const EXPECTED: &'static str;
@@ -19,21 +21,24 @@ pub trait FromValue: Sized {
     fn from_value(value: &Value) -> Result<Self, String>;
 }
 
-/// Parses a document.
+/// Parses a document in TOML.
 ///
 /// # Errors
 ///
 /// Returns the line of the first mistake if the text is not TOML. The error shows no text of
 /// the document, which may contain a secret.
+#[cfg(feature = "toml")]
 pub fn parse(text: &str) -> Result<Table, Problems> {
-    text.parse().map_err(|error: toml::de::Error| {
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         let before = &text[..error.span().map_or(0, |span| span.start).min(text.len())];
         let line = before.matches('\n').count() + 1;
         Problems::one(
             format!("line {line}"),
             format!("not TOML: {}", error.message()),
         )
-    })
+    })?;
+    let entries = table.into_iter();
+    Ok(entries.map(|(key, value)| (key, value.into())).collect())
 }
 
 /// Reads a string and parses it with `parse`.

@@ -5,11 +5,9 @@
 
 use std::fmt;
 
-use toml::Value;
-
 use super::json::Pointer;
 use super::location::Location;
-use crate::document::{FromValue, text};
+use crate::document::{FromValue, Value, text};
 
 /// The key that a delivery names.
 ///

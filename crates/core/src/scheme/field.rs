@@ -2,12 +2,11 @@
 //!
 //! Each parser accepts one canonical form and refuses every other spelling.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use base64::Engine;
 use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use time::OffsetDateTime;
-use time::format_description::well_known::{Rfc2822, Rfc3339};
-use time::formatting::Formattable;
 
 use crate::mac::{Tag, TagLen};
 use crate::time::{Precision, UnixTime};
@@ -124,8 +123,7 @@ impl TimeUnit {
             }
             Self::HttpDate => {
                 let text = std::str::from_utf8(text).ok()?;
-                let date = OffsetDateTime::parse(text, &Rfc2822).ok()?;
-                let date = UnixTime::from_secs(date.unix_timestamp());
+                let date = UnixTime::from(httpdate::parse_http_date(text).ok()?);
                 // Other spellings of the same date are refused.
                 (self.format(date) == text).then_some(date)
             }
@@ -136,9 +134,9 @@ impl TimeUnit {
         match self {
             Self::Seconds | Self::SecondsOrMilliseconds => time.secs().to_string(),
             Self::Milliseconds => time.millis().to_string(),
-            Self::Rfc3339 => format_time(time, &Rfc3339),
-            Self::Rfc3339Utc => format_time(time, &Rfc3339).trim_end_matches('Z').to_owned(),
-            Self::HttpDate => format_time(time, &Rfc2822).replace("+0000", "GMT"),
+            Self::Rfc3339 => format_time(time, humantime::format_rfc3339_seconds),
+            Self::Rfc3339Utc => Self::Rfc3339.format(time).trim_end_matches('Z').to_owned(),
+            Self::HttpDate => format_time(time, httpdate::HttpDate::from),
         }
     }
 
@@ -150,24 +148,58 @@ impl TimeUnit {
     }
 }
 
+/// Parses a date of RFC 3339 from 1970 on, with `T` between its date and its time.
 fn parse_rfc3339(text: &str) -> Option<UnixTime> {
-    // The crate `time` accepts any separator between date and time. Only the canonical `T` is
-    // accepted here.
-    if text.as_bytes().get(10) != Some(&b'T') {
+    let (local, offset) = match text.strip_suffix('Z') {
+        Some(local) => (local, 0),
+        None => {
+            let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+            (local, offset_minutes(offset.as_bytes())?)
+        }
+    };
+    // The crate `humantime` also accepts a fraction without digits, and reads no offset.
+    let (_, fraction) = local
+        .as_bytes()
+        .split_at_checked("2026-11-21T08:00:00".len())?;
+    let is_fraction = match fraction {
+        [] => true,
+        [b'.', digits @ ..] => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if !is_fraction {
         return None;
     }
-    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    let millis = time.unix_timestamp_nanos().div_euclid(1_000_000);
-    i64::try_from(millis).ok().map(UnixTime::from_millis)
+    let time = UnixTime::from(humantime::parse_rfc3339(&format!("{local}Z")).ok()?);
+    Some(UnixTime::from_millis(time.millis() - offset * 60_000))
 }
 
-/// Returns the text of `time` in a format of the crate `time`. Empty if the year has no four
-/// digits.
-fn format_time(time: UnixTime, format: &(impl Formattable + ?Sized)) -> String {
-    OffsetDateTime::from_unix_timestamp(time.secs())
+/// Reads the offset of a local time from UTC in minutes, such as `+01:30`.
+fn offset_minutes(text: &[u8]) -> Option<i64> {
+    let &[sign, h1, h2, b':', m1, m2] = text else {
+        return None;
+    };
+    let two_digits = |tens: u8, ones: u8| {
+        let is_number = tens.is_ascii_digit() && ones.is_ascii_digit();
+        is_number.then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
+    };
+    let hours = two_digits(h1, h2).filter(|hours| *hours < 24)?;
+    let minutes = two_digits(m1, m2).filter(|minutes| *minutes < 60)?;
+    match sign {
+        b'+' => Some(hours * 60 + minutes),
+        b'-' => Some(-(hours * 60 + minutes)),
+        _ => None,
+    }
+}
+
+/// Returns the text of `time` in whole seconds. Empty before 1970, and if the year has no four
+/// digits: the formats have no text for these.
+fn format_time<T: ToString>(time: UnixTime, format: impl FnOnce(SystemTime) -> T) -> String {
+    const END: u64 = 253_402_300_800;
+    let seconds = u64::try_from(time.secs())
         .ok()
-        .and_then(|time| time.format(format).ok())
-        .unwrap_or_default()
+        .filter(|seconds| *seconds < END);
+    let text = seconds.map(|seconds| format(UNIX_EPOCH + Duration::from_secs(seconds)).to_string());
+    text.unwrap_or_default()
 }
 
 /// Parses 1 to `max_digits` ASCII digits without a sign, a blank or a leading zero.
@@ -235,7 +267,83 @@ mod tests {
             TimeUnit::Rfc3339.parse(b"2026-11-21T08:00:00.123456789Z"),
             Some(UnixTime::from_millis(1_795_248_000_123))
         );
-        assert_eq!(TimeUnit::Rfc3339.parse(b"2026-11-21 08:00:00Z"), None);
+    }
+
+    #[test]
+    fn a_date_of_rfc_3339_may_have_a_fraction_and_an_offset() {
+        for (text, millis) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2026-11-21T08:00:00Z", 1_795_248_000_000),
+            ("2026-11-21T08:00:00.5Z", 1_795_248_000_500),
+            ("2026-11-21T08:00:00.9999999999999Z", 1_795_248_000_999),
+            ("2026-11-21T08:00:00+00:00", 1_795_248_000_000),
+            ("2026-11-21T00:00:00-08:00", 1_795_248_000_000),
+            ("2026-11-21T13:45:00.25+05:45", 1_795_248_000_250),
+            ("2026-11-22T07:59:00+23:59", 1_795_248_000_000),
+            ("2028-02-29T23:59:59-00:00", 1_835_481_599_000),
+            ("9999-12-31T23:59:59Z", 253_402_300_799_000),
+        ] {
+            let expected = Some(UnixTime::from_millis(millis));
+            assert_eq!(TimeUnit::Rfc3339.parse(text.as_bytes()), expected, "{text}");
+        }
+        for bad in [
+            "",
+            "Z",
+            "+01:00",
+            "2026-11-21",
+            "2026-11-21T08:00:00",
+            "2026-11-21 08:00:00Z",
+            "2026-11-21t08:00:00Z",
+            "2026-11-21T08:00:00z",
+            "2026-11-21T08:00Z",
+            "2026-11-21T08:00:00ZZ",
+            "2026-11-21T08:00:00.Z",
+            "2026-11-21T08:00:00,5Z",
+            "2026-11-21T08:00:00.5.5Z",
+            "2026-11-21T08:00:00.5+00:0Z",
+            "2026-11-21T08:00:00.5+01:00Z",
+            "2026-11-21T08:00:00Z+01:00",
+            "2026-11-21T08:00:00+1:00",
+            "2026-11-21T08:00:00+0100",
+            "2026-11-21T08:00:00+01",
+            "2026-11-21T08:00:00+24:00",
+            "2026-11-21T08:00:00+01:60",
+            "2026-11-21T08:00:00+01:00:00",
+            "2026-11-21T08:00:00±01:00",
+            "2026-11-21T08:00:00\u{2212}01:00",
+            "2026-13-21T08:00:00Z",
+            "2027-02-29T08:00:00Z",
+            "2026-11-21T24:00:00Z",
+            "2026-11-21T08:00:61Z",
+            "26-11-21T08:00:00Z",
+            "+2026-11-21T08:00:00Z",
+            "1969-12-31T23:59:59Z",
+            " 2026-11-21T08:00:00Z",
+            "2026-11-21T08:00:00Z ",
+            "２026-11-21T08:00:00Z",
+        ] {
+            assert_eq!(TimeUnit::Rfc3339.parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_without_a_text_is_an_empty_text() {
+        let units = [TimeUnit::Rfc3339, TimeUnit::Rfc3339Utc, TimeUnit::HttpDate];
+        for unit in units {
+            for secs in [i64::MIN, -1, 253_402_300_800, i64::MAX] {
+                assert_eq!(
+                    unit.format(UnixTime::from_secs(secs)),
+                    "",
+                    "{unit:?} {secs}"
+                );
+            }
+            let last = UnixTime::from_secs(253_402_300_799);
+            assert_eq!(
+                unit.parse(unit.format(last).as_bytes()),
+                Some(last),
+                "{unit:?}"
+            );
+        }
     }
 
     #[test]

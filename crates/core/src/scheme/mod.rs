@@ -23,7 +23,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::StatusCode;
-use toml::Table;
 
 pub(crate) use self::ambiguity::{QueryRule, UrlEnd};
 pub use self::family::SchemeFamily;
@@ -37,7 +36,7 @@ pub(crate) use self::plan::{
     BodyBinding, BodyForm, IdField, JwtAlgorithm, Plan, SignatureKind, TimestampField, UrlRule,
 };
 pub use self::summary::{SchemeWarning, Variant};
-use crate::document::Section;
+use crate::document::{Section, Table};
 
 /// Merges the table of a scheme into the scheme of the provider that its key `extends` names.
 /// Returns `None` if no provider has that name.

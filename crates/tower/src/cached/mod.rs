@@ -75,7 +75,7 @@ use crate::resolve::{BoxError, Resolve};
 /// * The tenant is a part of the replay key, and no signature covers it. So one secret must have one
 ///   name. A database that ignores case finds `acme` also as `ACME`, and a replay of a delivery
 ///   would pass once for each spelling: give the source the name that the database holds, as
-///   `examples/src/tenants.rs` does. Two tenants must not have the same secret.
+///   `examples/frameworks/src/tenants.rs` does. Two tenants must not have the same secret.
 /// * A removed secret counts until the result has expired, or until [`forget`](Self::forget).
 /// * Anyone can invent names, and each causes one lookup for [`absent_ttl`](Self::absent_ttl).
 ///   Invented names push out no source. A name of more than 256 bytes has no source.

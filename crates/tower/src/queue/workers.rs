@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use hookgate_gate::{Gate, RestoredDelivery, Source};
 use hookgate_queue::{
     AttemptOutcome, Deliver, End, EntryInfo, FailureKind, LeasedEntry, QueueStore, Target,
@@ -58,7 +57,7 @@ pub(super) struct Caller<V, S, I> {
     gate: Gate<S>,
     resolver: Arc<V>,
     /// The sources that the resolver listed last.
-    listed: ArcSwap<ListedSources>,
+    listed: RwLock<Arc<ListedSources>>,
     service: I,
     upstream: Arc<UpstreamGate>,
 }
@@ -70,7 +69,7 @@ impl<V: ListSources, S: ReplayStore, I> Caller<V, S, I> {
         Self {
             gate,
             resolver,
-            listed: ArcSwap::from_pointee(listed),
+            listed: RwLock::new(Arc::new(listed)),
             service,
             upstream,
         }
@@ -83,7 +82,11 @@ impl<V: ListSources, S: ReplayStore, I> Caller<V, S, I> {
     /// Returns the source of an entry.
     fn source(&self, entry: &EntryInfo) -> Option<Arc<Source>> {
         let key = (entry.source.clone(), entry.tenant.clone());
-        self.listed.load().by_key.get(&key).cloned()
+        self.listed().by_key.get(&key).cloned()
+    }
+
+    fn listed(&self) -> Arc<ListedSources> {
+        Arc::clone(&self.listed.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns how long the events of an entry that waits are recorded.
@@ -103,13 +106,13 @@ where
 {
     fn targets(&self) -> Arc<[Target]> {
         let sources = self.resolver.sources();
-        let listed = self.listed.load();
+        let listed = self.listed();
         if listed.has(&sources) {
             return Arc::clone(&listed.targets);
         }
         let listed = ListedSources::new(sources, &self.upstream);
         let targets = Arc::clone(&listed.targets);
-        self.listed.store(Arc::new(listed));
+        *self.listed.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(listed);
         targets
     }
 

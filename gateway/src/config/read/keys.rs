@@ -4,10 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hookgate_core::Scheme;
-use hookgate_core::internal::{FromValue, NamePattern, PathPattern, Report, Section, text};
+use hookgate_core::internal::{FromValue, NamePattern, PathPattern, Report, Section, Value, text};
 use hookgate_keys::{AddressPolicy, CertificateChain, HttpsClient, KeyFetcher, KeySettings};
 use rustls::pki_types::CertificateDer;
-use toml::Value;
 
 use super::positive_duration;
 use crate::config::Inputs;

@@ -20,8 +20,7 @@ mod verifier;
 use std::time::Duration;
 
 use hookgate_core::Problems;
-use hookgate_core::internal::{Report, Section};
-use toml::{Table, Value};
+use hookgate_core::internal::{Report, Section, Table, Value};
 
 use super::{Config, Inputs, ShownConfig};
 

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use hookgate_core::internal::{Report, Section};
+use hookgate_core::internal::{Report, Section, Value};
 use hookgate_gate::QueueMode;
 use hookgate_queue::{DiskQueue, Durability, NatsConfig};
-use toml::Value;
 
 use super::positive_duration;
 use super::replay::{read_ca, read_reference, read_server_url};

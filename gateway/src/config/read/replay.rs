@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use hookgate_core::internal::{Report, Section, duration_text};
+use hookgate_core::internal::{Report, Section, Value, duration_text};
 use hookgate_gate::{BootFence, Source};
 use hookgate_replay::redis::WaitReplicas;
 use hookgate_replay::{DiskStore, Durability, MemoryStore, RedisConfig};
-use toml::Value;
 
 use super::positive_duration;
 use crate::config::secrets::SecretRef;

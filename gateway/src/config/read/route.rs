@@ -1,8 +1,7 @@
 //! Reads the keys of a source that select its requests: `path`, `host` and `query`; and
 //! `upstream_path`.
 
-use hookgate_core::internal::Section;
-use toml::Value;
+use hookgate_core::internal::{Section, Value};
 
 use crate::config::query_match::QueryMatch;
 use crate::config::secrets::TENANT;

@@ -3,9 +3,8 @@
 //! Those commands run on machines that have neither the secrets of the other sources nor the
 //! certificates of the gateway, so no other table is checked.
 
-use hookgate_core::internal::{Report, Section, nearest};
+use hookgate_core::internal::{Report, Section, Table, Value, nearest};
 use hookgate_core::{Problems, Provider, Scheme, Window};
-use toml::{Table, Value};
 
 use super::sources::{self, CatalogueEntry};
 use super::{tenants, verifier};

@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hookgate_core::internal::{Report, Section, nearest, read_scheme};
+use hookgate_core::internal::{Report, Section, Value, nearest, read_scheme};
 use hookgate_core::{Provider, Scheme, UndocumentedProvider, Window};
 use hookgate_gate::{QueuePolicy, Source};
-use toml::Value;
 
 use super::limits::Defaults;
 use super::route::{self, RequestMatch};

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hookgate_core::MAX_KEYS;
-use hookgate_core::internal::{Report, Section};
+use hookgate_core::internal::{Report, Section, Table, Value};
 use hookgate_keys::Address;
-use toml::Value;
 
 use super::positive_duration;
 use crate::config::Inputs;
@@ -62,7 +61,7 @@ pub(super) fn read(
 }
 
 /// Returns the table, if an item of `secrets` is a resolver.
-fn resolver(item: &Value) -> Option<&toml::Table> {
+fn resolver(item: &Value) -> Option<&Table> {
     item.as_table()
         .filter(|table| table.contains_key("resolve"))
 }

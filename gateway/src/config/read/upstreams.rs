@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hookgate_core::internal::{Section, duration_text};
-use toml::Value;
+use hookgate_core::internal::{Section, Value, duration_text};
 
 use super::positive_duration;
 use crate::config::values::{Keyword, Protocol, RoutePath, Server};

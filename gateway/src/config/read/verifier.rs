@@ -1,9 +1,8 @@
 //! Builds the verifier of a source from its scheme, secrets and parameters.
 
-use hookgate_core::internal::{Report, Section, build_without_keys};
+use hookgate_core::internal::{Report, Section, Value, build_without_keys};
 use hookgate_core::{BuildError, Key, Scheme, Verifier, VerifierBuilder, Window};
 use hookgate_gate::{Clock, SystemClock};
-use toml::Value;
 
 use super::tenants;
 use crate::config::secrets::TENANT;

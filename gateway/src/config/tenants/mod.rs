@@ -5,7 +5,7 @@ mod path_pattern;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hookgate_core::internal::have_equal_settings;
+use hookgate_core::internal::{Value, have_equal_settings};
 use hookgate_core::{MAX_KEYS, Secret, VerifierBuilder};
 
 pub(super) use self::path_pattern::ExactPath;
@@ -17,7 +17,7 @@ use super::secrets::{ConfiguredKey, TENANT};
 pub(crate) struct TenantsConfig {
     pub(crate) secrets: TenantSecrets,
     /// The provider in the catalogue, or the table `scheme`.
-    pub(crate) scheme: Option<toml::Value>,
+    pub(crate) scheme: Option<Value>,
     /// Everything that verifies the deliveries of a tenant but its URL and its keys.
     pub(crate) verifier: VerifierBuilder,
     /// The URL of the endpoint, in which [`TENANT`] stands for the tenant.

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use hookgate_core::internal::FromValue;
-use toml::Value;
+use hookgate_core::internal::{FromValue, Value};
 
 use crate::config::secrets::TENANT;
 use crate::config::values::RoutePath;

@@ -7,10 +7,9 @@ use http::header::{
     SET_COOKIE, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, Method, StatusCode};
-use toml::Value;
 
 use super::values::{HandshakeMethod, Separator, SuccessStatus};
-use crate::document::Section;
+use crate::document::{Section, Value};
 use crate::scheme::handshake::{
     AllowedText, CharSet, Condition, Handshake, HandshakeResponse, HandshakeSignature, NamedItem,
     RequiredValue, ResponseType, SigningGuard,

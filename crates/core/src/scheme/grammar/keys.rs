@@ -1,9 +1,7 @@
 //! Reads the key `keys`: how the keys of a scheme are fetched.
 
-use toml::Value;
-
 use super::pointers;
-use crate::document::Section;
+use crate::document::{Section, Value};
 use crate::mac::Algorithm;
 use crate::scheme::fetch::{FetchRule, KeyFormat, NamePattern, PathPattern, TokenRule};
 use crate::scheme::json::Pointer;

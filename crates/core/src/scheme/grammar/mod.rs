@@ -17,7 +17,6 @@ pub(crate) use self::handshake::read_conditions;
 use std::collections::BTreeSet;
 
 use http::Method;
-use toml::Table;
 
 use self::values::RefusalStatus;
 pub(crate) use self::values::SuccessStatus;
@@ -26,7 +25,7 @@ use super::json::{MAX_POINTERS, Pointer};
 use super::location::Location;
 use super::template::{self, Segment, Variable};
 use super::{CompiledScheme, Extend, Plan};
-use crate::document::Section;
+use crate::document::{Section, Table};
 
 /// Keys that apply to a whole scheme, not to one of its variants.
 const SCHEME_KEYS: [&str; 5] = ["variants", "handshake", "status", "keys", "retry_unsigned"];

@@ -1,11 +1,10 @@
 //! Reads one way to sign: a scheme without `variants`, or one of its variants.
 
 use http::{HeaderName, Method};
-use toml::Value;
 
 use super::values::{DeliveryMethod, SchemeAlgorithm};
 use super::{SCHEME_KEYS, checks, handshake, pointers, signature};
-use crate::document::Section;
+use crate::document::{Section, Value};
 use crate::limits::MAX_READINGS;
 use crate::mac::{Algorithm, KeyEncodingScope, KeyReadings, KeyRule};
 use crate::message_signature::Policy;

@@ -2,10 +2,9 @@
 
 use http::HeaderName;
 use http::header::AUTHORIZATION;
-use toml::Value;
 
 use super::values::{SchemeAlgorithm, Separator};
-use crate::document::Section;
+use crate::document::{Section, Value};
 use crate::mac::{Algorithm, PublicAlgorithm};
 use crate::message_signature::{Component, Policy};
 use crate::scheme::field::Encoding;

@@ -1,9 +1,8 @@
 //! Parsers of the values of single keys.
 
 use http::{HeaderName, Method, StatusCode};
-use toml::Value;
 
-use crate::document::{FromValue, text};
+use crate::document::{FromValue, Value, text};
 use crate::mac::{Algorithm, KeyDigest, KeyEncoding, PublicAlgorithm};
 use crate::message_signature::Component;
 use crate::scheme::BodyForm;
