@@ -14,6 +14,7 @@ VALKEY := target/valkey
 NATS := target/nats
 PACKAGES := target/packages
 PACKAGE_CHROOT := target/package-chroot
+PUBLISH_CHECK := target/publish-check
 PROXIES := target/proxies
 DESYNC := target/desync
 PROMTOOL := target/promtool
@@ -30,7 +31,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-queue-engines queue-proof desync desync-origins bench-smoke instructions fuzz build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-queue-engines queue-proof desync desync-origins bench-smoke instructions fuzz build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -157,6 +158,10 @@ features: build-tools ## Check the library crates with every pair of their featu
 # The crate embeds this file, so that it needs no parser of TOML.
 catalogue: ## Write crates/core/providers.json from the files in crates/core/providers
 	HOOKGATE_WRITE_CATALOGUE=1 $(CARGO) test --locked --package hookgate-core --lib -- catalogue::files
+
+# Cargo verifies the packages against each other, so that none must be published before.
+publish-check: build-tools ## Package the library crates, and build and test each package alone
+	CARGO=$(CARGO) tests/package/publish.sh $(PUBLISH_CHECK) $(LIBRARIES)
 
 # Compares with BASELINE, a tag or commit. The default is the last release.
 semver: ## Check that API changes of the library crates fit their versions
