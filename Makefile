@@ -144,7 +144,7 @@ portable: build-tools node ## Check that core and layer need no C compiler, and 
 	CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings $$PWD/tests/portable/run.mjs" $(CARGO) run --locked \
 	  --manifest-path tests/portable/Cargo.toml --target-dir target/portable --target wasm32-wasip1
 	$(CARGO) run --locked --manifest-path tests/portable/Cargo.toml --target-dir target/portable \
-	  --features ecdsa,ed25519,rfc9421
+	  --features ecdsa,ed25519,rfc9421,arbitrary-precision
 
 # The frameworks of docs/frameworks.md. salvo needs a newer Rust than the layer does.
 frameworks: build-tools ## Test the programs for actix-web, poem, salvo, warp, AWS Lambda and sqlx

@@ -66,8 +66,40 @@ fn main() {
             refuses(provider, feature);
         }
     }
+    reads_numbers();
     println!("{genuine} genuine and {forged} forged deliveries have their verdicts");
     println!("not built in: {missing:?}");
+}
+
+/// Asserts that an event id may be a number.
+fn reads_numbers() {
+    let beatapi = Provider::named("beatapi").expect("in the catalogue");
+    let secret = Secret::new("whsec_5f0c8a6de2b94a13").expect("not blank");
+    let now = UnixTime::from_secs(1_784_187_600);
+    for (id, expected) in [
+        ("1784187600", Some("1784187600")),
+        ("18446744073709551615", Some("18446744073709551615")),
+        ("-7", Some("-7")),
+        ("\"evt_1\"", Some("evt_1")),
+        ("18446744073709551616", None),
+        ("1.5", None),
+        ("1e3", None),
+        ("-0", None),
+        ("{}", None),
+    ] {
+        let body = format!("{{\"id\":{id},\"event\":\"task.succeeded\"}}");
+        let signer = Signer::new(beatapi.scheme(), &secret).expect("the scheme is built in");
+        let headers = signer.sign(body.as_bytes(), now, None).expect("signed");
+        let verifier = Verifier::builder(beatapi.scheme()).key(secret.clone());
+        let verifier = verifier.build().expect("the key fits");
+        let (method, uri) = (http::Method::POST, http::Uri::from_static("/hooks"));
+        let outcome = verifier.verify(Head::new(&method, &uri, &headers), body.into(), now);
+        let found = match &outcome {
+            Ok(RequestOutcome::Delivery(verified)) => verified.id(),
+            _ => None,
+        };
+        assert_eq!(found, expected, "{id}");
+    }
 }
 
 /// Asserts that neither a verifier nor a signer of `provider` can be built without `feature`.

@@ -10,6 +10,10 @@ use serde_core::de::{
 use super::{FoundTexts, MAX_POINTERS, Pointer};
 use crate::scheme::lookup::LookupError;
 
+/// The member in which serde_json passes a number, if another crate of the program enables its
+/// feature `arbitrary_precision`.
+const NUMBER: &str = "$serde_json::private::Number";
+
 /// The texts that have been found at some pointers.
 pub(super) struct Findings<'p, 'b> {
     pointers: &'p [Pointer],
@@ -139,11 +143,18 @@ impl<'de> Visitor<'de> for ValueVisitor<'_, '_, 'de> {
         self.set(Err(LookupError::Malformed));
         let mut seen = 0;
         let mut twice = 0;
-        while let Some(mask) = map.next_key_seed(NameVisitor(&self))? {
-            if mask == 0 {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            }
+        while let Some(name) = map.next_key_seed(NameVisitor(&self))? {
+            let mask = match name {
+                Name::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                Name::Number => {
+                    self.set(integer(map.next_value()?));
+                    continue;
+                }
+                Name::Continues(mask) => mask,
+            };
             twice |= seen & mask;
             seen |= mask;
             map.next_value_seed(ValueVisitor {
@@ -183,25 +194,48 @@ impl<'de> Visitor<'de> for ValueVisitor<'_, '_, 'de> {
     }
 }
 
-/// Reads the name of a member without storing it, and returns the pointers that it continues.
+/// Returns the text of an integer, like `visit_u64` and `visit_i64`.
+fn integer<'b>(number: String) -> Result<Cow<'b, str>, LookupError> {
+    // serde_json reads `-0` as a number with a fraction.
+    let is_negative = || number != "-0" && number.parse::<i64>().is_ok();
+    match number.parse::<u64>().is_ok() || is_negative() {
+        true => Ok(Cow::Owned(number)),
+        false => Err(LookupError::Malformed),
+    }
+}
+
+/// The name of a member.
+enum Name {
+    /// One bit for each pointer that the member continues.
+    Continues(u32),
+    /// [`NUMBER`].
+    Number,
+    Other,
+}
+
+/// Reads the name of a member without storing it.
 struct NameVisitor<'w, 'f, 'p, 'b>(&'w ValueVisitor<'f, 'p, 'b>);
 
 impl<'de> DeserializeSeed<'de> for NameVisitor<'_, '_, '_, '_> {
-    type Value = u32;
+    type Value = Name;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u32, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
 impl Visitor<'_> for NameVisitor<'_, '_, '_, '_> {
-    type Value = u32;
+    type Value = Name;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a member's name")
     }
 
-    fn visit_str<E: Error>(self, name: &str) -> Result<u32, E> {
-        Ok(self.0.matching(name))
+    fn visit_str<E: Error>(self, name: &str) -> Result<Name, E> {
+        Ok(match self.0.matching(name) {
+            0 if name == NUMBER => Name::Number,
+            0 => Name::Other,
+            mask => Name::Continues(mask),
+        })
     }
 }
