@@ -6,7 +6,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 # Packages outside of the workspace, with lock files of their own.
 OTHER_MANIFESTS := fuzz/Cargo.toml tests/portable/Cargo.toml benches/svix/Cargo.toml benches/queue-engines/Cargo.toml \
-  examples/frameworks/Cargo.toml
+  benches/comparison/Cargo.toml examples/frameworks/Cargo.toml
 # The providers' own libraries, in pinned versions and in the newest ones.
 PROVIDER_SDKS := target/provider-sdks
 NEWEST_SDKS := target/newest-provider-sdks
@@ -31,7 +31,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-queue-engines queue-proof desync desync-origins bench-smoke instructions fuzz build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-layer-build bench-queue-engines queue-proof desync desync-origins bench-smoke instructions fuzz build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -232,6 +232,12 @@ bench-inspector: build-tools ## Measure what the inspector costs a delivery, and
 bench-tenants: ## Measure what one of 100 000 tenants costs a delivery, compared with a single source
 	$(CARGO) build --locked --release --package hookgate
 	$(PYTHON) benches/tenants.py target/release/hookgate
+
+# The builds need an idle machine, and take ten minutes. The record goes to benches/records.
+bench-layer-build: build-tools ## Compare hookgate with other crates: set-up, crates, clean builds, attacks
+	$(CARGO) fmt --check --manifest-path benches/comparison/Cargo.toml
+	@mkdir -p benches/records
+	$(PYTHON) benches/comparison/compare.py --record benches/records/$$(date +%F)-layer.md
 
 # The run fills a queue with 1 000 000 deliveries, which needs some GB on the disk.
 bench-queue: build-tools ## Measure the queue, compared with no queue and with naive SQLite

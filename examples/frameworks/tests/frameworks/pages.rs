@@ -1,4 +1,5 @@
-//! docs/frameworks.md shows the code that these tests run.
+//! docs/frameworks.md and docs/comparison.md show the code that these tests run, and the figures of
+//! a record.
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,7 @@ fn blocks(page: &str, folder: &str) -> Vec<(String, String)> {
 fn the_pages_show_the_code_of_the_programs() {
     for (page, folder, count) in [
         ("docs/frameworks.md", "examples/frameworks", 6),
+        ("docs/comparison.md", "benches/comparison", 5),
     ] {
         let blocks = blocks(&read(page), folder);
         let mut programs: Vec<_> = blocks.iter().map(|(program, _)| program).collect();
@@ -59,5 +61,20 @@ fn each_program_says_how_to_run_it() {
             page.contains(&format!("](../examples/frameworks/src/{name})")),
             "{name}"
         );
+    }
+}
+
+#[test]
+fn the_page_of_the_comparison_has_the_tables_of_its_record() {
+    let page = read("docs/comparison.md");
+    let (_, link) = page
+        .split_once("](../benches/records/")
+        .expect("the page links a record");
+    let (name, _) = link.split_once(')').expect("the link ends");
+    let record = read(format!("benches/records/{name}"));
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 15, "{rows:?}");
+    for row in rows {
+        assert!(record.lines().any(|line| line == row), "{row}");
     }
 }
