@@ -2,9 +2,14 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 
 use hookgate_core::Chunk;
+
+use crate::reason::Reason;
+
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A source of the chunks of a body.
 pub trait BodySource: Send {
@@ -47,3 +52,33 @@ impl fmt::Display for BodyError {
 }
 
 impl Error for BodyError {}
+
+impl BodyError {
+    pub(crate) fn reason(self) -> Reason {
+        match self {
+            Self::Incomplete => Reason::BodyIncomplete,
+            Self::TooLarge => Reason::BodyTooLarge,
+            Self::Overloaded => Reason::Overloaded,
+        }
+    }
+}
+
+/// Logs the cause of a failed read and returns the [`BodyError`] among its causes.
+pub(crate) fn body_error(error: &(dyn Error + 'static)) -> BodyError {
+    tracing::debug!(error, "reading the body failed");
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<BodyError>() {
+            return *error;
+        }
+        // The source of an I/O error is not the error inside of it, but the source of that one.
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        cause = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    BodyError::Incomplete
+}

@@ -13,7 +13,7 @@ use hookgate_core::{Chunk, FetchedKey, HeadOutcome, RequestOutcome, Verified, Ve
 use http::{HeaderMap, Response};
 use tokio::time::timeout;
 
-use crate::body_source::{BodyError, BodySource};
+use crate::body_source::{BodySource, BoxError, body_error};
 use crate::clock::Clock;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
@@ -170,7 +170,7 @@ impl<'s> AcceptedHead<'s> {
     ///
     /// Returns the refusal of the delivery. The reason is [`Reason::BodyIncomplete`] if the body
     /// ends before `declared_len` bytes.
-    pub(crate) async fn receive_chunks<E>(
+    pub(crate) async fn receive_chunks<E: Into<BoxError>>(
         mut self,
         declared_len: u64,
         mut next_chunk: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<Bytes, E>>>,
@@ -182,7 +182,7 @@ impl<'s> AcceptedHead<'s> {
             }
             let mut missing = declared_len;
             while let Some(chunk) = poll_fn(&mut next_chunk).await {
-                let chunk = chunk.map_err(|_| Reason::BodyIncomplete)?;
+                let chunk = chunk.map_err(|error| body_error(error.into().as_ref()).reason())?;
                 missing = missing.saturating_sub(chunk.len() as u64);
                 self.push(chunk.into())?;
             }
@@ -204,9 +204,7 @@ impl<'s> AcceptedHead<'s> {
             match body.chunk().await {
                 Ok(Some(chunk)) => self.push(chunk)?,
                 Ok(None) => return Ok(()),
-                Err(BodyError::Incomplete) => return Err(Reason::BodyIncomplete.into()),
-                Err(BodyError::TooLarge) => return Err(Reason::BodyTooLarge.into()),
-                Err(BodyError::Overloaded) => return Err(Reason::Overloaded.into()),
+                Err(error) => return Err(error.reason().into()),
             }
         }
     }

@@ -12,6 +12,7 @@ use http::{Response, StatusCode};
 
 use crate::admission::Admission;
 use crate::audience::Audience;
+use crate::body_source::BoxError;
 use crate::delivery::Settlement;
 use crate::forwardable::{Forwardable, ObservedVerdict};
 use crate::gate::Gate;
@@ -103,6 +104,13 @@ impl Receiver {
 
 impl<S: ReplayStore> Receiver<S> {
     /// Sets the gate, with its store and its clock. Several receivers can share one gate.
+    ///
+    /// # Security
+    ///
+    /// Give each source of a shared gate or store a [name](crate::SourceBuilder::name) or a
+    /// [tenant](crate::SourceBuilder::tenant) of its own. Two sources of one provider have equal
+    /// names by default. The gate would take their events with equal ids for one event, and the
+    /// second genuine event would be lost.
     #[must_use]
     pub fn gate<T: ReplayStore>(self, gate: Gate<T>) -> Receiver<T> {
         Receiver {
@@ -114,13 +122,15 @@ impl<S: ReplayStore> Receiver<S> {
     /// Checks a request, and claims its event.
     ///
     /// `next_chunk` polls the next chunk of the body, like `poll_next` of a stream. It is not called
-    /// before the head has passed its checks. Neither it nor the body needs to be `Send`.
+    /// before the head has passed its checks. Neither it nor the body needs to be `Send`. An error
+    /// of the body is 400; if a limit outside of the middleware was reached, return
+    /// [`BodyError::TooLarge`](crate::BodyError::TooLarge), which is 413.
     ///
     /// # Errors
     ///
     /// Returns the response to a request that the handler must not see: the response to a refused
     /// delivery, to a duplicate, or to a handshake.
-    pub async fn receive<E>(
+    pub async fn receive<E: Into<BoxError>>(
         &self,
         head: Head<'_>,
         next_chunk: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<Bytes, E>>>,
@@ -162,7 +172,7 @@ impl<S: ReplayStore> Receiver<S> {
         })
     }
 
-    async fn admit<E>(
+    async fn admit<E: Into<BoxError>>(
         &self,
         head: Head<'_>,
         next_chunk: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<Bytes, E>>>,
@@ -215,7 +225,9 @@ impl<S: ReplayStore> ReceivedRequest<S> {
     /// the response, which `status` returns.
     ///
     /// The event is done after a success. After any other status, and if this future is dropped, a
-    /// retry reaches the handler.
+    /// retry reaches the handler. The exception is a drop under
+    /// [`DeliveryGuarantee::AtMostOnce`](crate::DeliveryGuarantee::AtMostOnce): the handler may have
+    /// run, so the event keeps its claim.
     ///
     /// # Errors
     ///

@@ -4,15 +4,18 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::{pending, ready};
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use hookgate_core::Head;
 use hookgate_gate::test_util::{TestClock, TestDelivery, TestProvider, TestStore};
 use hookgate_gate::{
-    BodyLimit, Gate, ObservedVerdict, ReceivedRequest, Receiver, SourceBuilder, WithheldResponse,
+    BodyError, BodyLimit, DeliveryGuarantee, Gate, ObservedVerdict, ReceivedRequest, Receiver,
+    SourceBuilder, WithheldResponse,
 };
 use http::header::CONTENT_LENGTH;
 use http::{Request, Response, StatusCode};
@@ -56,6 +59,13 @@ impl Fixture {
             Ok(status) => status,
             Err(WithheldResponse { response, .. }) => response.status().as_u16(),
         }
+    }
+
+    /// Drops the call of a handler that does not end.
+    async fn drop_call(&self) {
+        let received = self.receive(self.delivery().genuine()).await.unwrap();
+        let call = received.run(pending::<u16>(), |status| *status);
+        timeout(Duration::from_secs(1), call).await.unwrap_err();
     }
 
     async fn receive(
@@ -110,15 +120,56 @@ async fn the_retry_of_a_failed_event_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_retry_of_a_dropped_call_runs() {
+async fn the_handler_gets_the_verified_facts() {
+    let fixture = Fixture::new();
+    let request = fixture.delivery().genuine();
+    let received = fixture.receive(request).await.unwrap();
+    assert_eq!(received.body(), PAID);
+    assert_eq!(received.verified().unwrap().id(), Some("evt_1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_retry_of_a_dropped_call_runs_unless_the_handler_must_run_at_most_once() {
+    for (guarantee, expected) in [
+        (DeliveryGuarantee::AtLeastOnce, 204),
+        (DeliveryGuarantee::AtMostOnce, 503),
+    ] {
+        let fixture = Fixture::with(|source| source.delivery_guarantee(guarantee));
+        fixture.drop_call().await;
+        let retry = fixture.delivery().genuine();
+        assert_eq!(fixture.send(retry, 204).await, expected, "{guarantee:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_retry_of_a_call_that_panics_runs() {
     let fixture = Fixture::new();
     let delivery = fixture.delivery();
     let received = fixture.receive(delivery.genuine()).await.unwrap();
-    assert_eq!(received.body(), PAID);
-    assert_eq!(received.verified().unwrap().id(), Some("evt_1"));
-    let call = received.run(pending::<u16>(), |status| *status);
-    timeout(Duration::from_secs(1), call).await.unwrap_err();
+    let call = received.run(async { panic!("the handler panics") }, |status| *status);
+    let panicked = AssertUnwindSafe(call).catch_unwind().await;
+    panicked.unwrap_err();
     assert_eq!(fixture.send(delivery.genuine(), 204).await, 204);
+}
+
+/// The control has no tenants: the second genuine event is lost.
+#[tokio::test(start_paused = true)]
+async fn tenants_that_share_a_gate_have_events_with_equal_ids() {
+    for (tenants, expected) in [(["acme", "umbrella"], 204), (["acme", "acme"], 200)] {
+        let clock = TestClock::new();
+        let gate = Gate::builder(TestStore::new()).clock(clock.clone()).build();
+        let [first, second] = tenants.map(|tenant| {
+            let stripe = TestProvider::named("stripe").clock(clock.clone());
+            let source = stripe.source().tenant(tenant).build();
+            let receiver = Receiver::new(source).gate(gate.clone());
+            Fixture { receiver, stripe }
+        });
+        let statuses = [
+            first.send(first.delivery().genuine(), 204).await,
+            second.send(second.delivery().genuine(), 204).await,
+        ];
+        assert_eq!(statuses, [204, expected], "{tenants:?}");
+    }
 }
 
 /// A second delivery of an event waits for at most five seconds.
@@ -171,9 +222,11 @@ async fn a_body_that_is_broken_too_large_or_too_slow_is_refused() {
     let fixture = Fixture::with(|source| source.body_limit(limit));
     let whole = Bytes::from_static(PAID.as_bytes());
     let broken = io::Error::from(io::ErrorKind::ConnectionReset);
+    let limited = io::Error::other(BodyError::TooLarge);
     let rows = [
         (vec![Ok(whole.clone()), Ok(whole.clone())], None, 413),
         (vec![Ok(whole.clone()), Err(broken)], None, 400),
+        (vec![Ok(whole.slice(1..)), Err(limited)], None, 413),
         // The sender has declared the whole length.
         (vec![Ok(whole.slice(1..))], Some(PAID.len()), 400),
     ];
@@ -203,4 +256,13 @@ async fn a_source_that_observes_forwards_a_forged_delivery_with_its_verdict() {
         Some(ObservedVerdict::Refused(_))
     ));
     assert_eq!(forged.run(ready(302), |status| *status).await.unwrap(), 302);
+    for verdict in [ObservedVerdict::Genuine, ObservedVerdict::Duplicate] {
+        let genuine = fixture.delivery().genuine();
+        let received = fixture.receive(genuine).await.unwrap();
+        assert_eq!(received.verdict(), Some(verdict));
+        assert_eq!(
+            received.run(ready(204), |status| *status).await.unwrap(),
+            204
+        );
+    }
 }
