@@ -12,11 +12,11 @@ use std::task::Context;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::error::ErrorBadRequest;
+use actix_web::error::{ErrorBadRequest, InternalError};
 use actix_web::http::StatusCode;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Data, Json, ReqData, ServiceConfig};
-use actix_web::{App, HttpMessage, HttpResponse, HttpServer};
+use actix_web::{App, HttpMessage, HttpResponse, HttpServer, ResponseError};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use hookgate_core::{Head, Secret, Verified};
@@ -38,7 +38,7 @@ pub async fn handle(verified: ReqData<Verified>, Json(event): Json<Event>) -> Ht
 }
 
 /// Lets only genuine deliveries through, and each event once.
-async fn verify(
+pub async fn verify(
     receiver: Data<Receiver>,
     mut request: ServiceRequest,
     next: Next<BoxBody>,
@@ -54,15 +54,25 @@ async fn verify(
     if let Some(verified) = received.verified() {
         request.extensions_mut().insert(verified.clone());
     }
-    let status = |result: &actix_web::Result<ServiceResponse>| match result {
-        Ok(response) => response.status().as_u16(),
-        Err(error) => error.as_response_error().status_code().as_u16(),
+    // The status of the response to an error may differ from `status_code`.
+    let call = async {
+        next.call(request).await.map_err(|error| {
+            let response = error.error_response();
+            InternalError::from_response(error, response)
+        })
     };
-    match received.run(next.call(request), status).await {
-        Ok(result) => result,
+    let status = |result: &Result<ServiceResponse, InternalError<actix_web::Error>>| match result {
+        Ok(response) => response.status().as_u16(),
+        Err(error) => error.status_code().as_u16(),
+    };
+    match received.run(call, status).await {
+        Ok(result) => Ok(result?),
         Err(withheld) => {
             let response = to_actix(*withheld.response);
-            withheld.output.map(|output| output.into_response(response))
+            match withheld.output {
+                Ok(output) => Ok(output.into_response(response)),
+                Err(error) => Err(InternalError::from_response(error, response).into()),
+            }
         }
     }
 }

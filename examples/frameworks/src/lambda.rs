@@ -1,5 +1,5 @@
-//! A receiver of Stripe's webhooks as a function of AWS Lambda, behind an API Gateway or a function
-//! URL. Try it in this folder with `cargo lambda`:
+//! A receiver of Stripe's webhooks as a function of AWS Lambda, behind an API Gateway, a load
+//! balancer or a function URL. Try it in this folder with `cargo lambda`:
 //!
 //! ```text
 //! export STRIPE_SECRET=whsec_5f0c8a6de2b94a13
@@ -8,12 +8,13 @@
 //! ```
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use lambda_http::{Body, Error};
 use serde::Deserialize;
 use tower::{ServiceBuilder, service_fn};
-use tower_hookgate::{HookgateLayer, Secret, VerifiedBody, VerifiedEvent};
+use tower_hookgate::{HookgateLayer, Secret, Source, VerifiedBody, VerifiedEvent};
 
 #[derive(Deserialize)]
 struct Event {
@@ -38,8 +39,13 @@ pub async fn handle<B>(request: Request<B>) -> Result<Response<Body>, Infallible
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let secret = Secret::from_env("STRIPE_SECRET")?;
+    // Lambda ends a call after three seconds, unless the function has another timeout.
+    let source = Source::of_provider("stripe", secret)?
+        .lease(Duration::from_secs(3))
+        .duplicate_wait(Duration::from_secs(1))
+        .build();
     // In production, add a store that all instances of the function share, such as `RedisStore`.
-    let hookgate = HookgateLayer::provider("stripe", secret)?;
+    let hookgate = HookgateLayer::new(source);
     let service = ServiceBuilder::new()
         .layer(hookgate)
         .service(service_fn(handle::<VerifiedBody>));

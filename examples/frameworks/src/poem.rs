@@ -69,9 +69,9 @@ fn to_poem(response: http::Response<Bytes>) -> Response {
     response
 }
 
-pub fn app(receiver: Receiver) -> impl Endpoint {
+pub fn app(receiver: Receiver, handler: impl Endpoint + 'static) -> impl Endpoint {
     let receiver = Arc::new(receiver);
-    let hooks = post(handle).around(move |endpoint, request| {
+    let hooks = post(handler).around(move |endpoint, request| {
         let receiver = Arc::clone(&receiver);
         async move { Ok(verify(receiver, endpoint, request).await) }
     });
@@ -87,7 +87,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("listening on {}", listener.local_addr()?);
     let acceptor = TcpAcceptor::from_tokio(listener)?;
     Server::new_with_acceptor(acceptor)
-        .run(app(receiver))
+        .run(app(receiver, handle))
         .await?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::error::Error;
 use salvo::conn::tcp::TcpAcceptor;
 use salvo::http::{ReqBody, StatusCode, StatusError};
 use salvo::prelude::TowerLayerCompat;
-use salvo::{Request, Router, Server, handler};
+use salvo::{Handler, Request, Router, Server, handler};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
@@ -37,14 +37,15 @@ pub async fn handle(request: &mut Request) -> Result<StatusCode, StatusError> {
     })
 }
 
-pub fn app(hookgate: HookgateLayer) -> Router {
+pub fn app(hookgate: HookgateLayer, handler: impl Handler) -> Router {
     let verify = ServiceBuilder::new()
         .layer(hookgate)
         .map_request(|request: http::Request<VerifiedBody>| {
             request.map(|body| ReqBody::from(body.into_bytes()))
         })
         .compat::<ReqBody>();
-    Router::with_path("hooks/stripe").hoop(verify).post(handle)
+    // `post` in place of `goal` would keep the handshakes of a provider from the layer.
+    Router::with_path("hooks/stripe").hoop(verify).goal(handler)
 }
 
 #[tokio::main]
@@ -55,6 +56,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address.as_deref().unwrap_or("127.0.0.1:3000")).await?;
     println!("listening on {}", listener.local_addr()?);
     let acceptor = TcpAcceptor::try_from(listener)?;
-    Server::new(acceptor).serve(app(hookgate)).await;
+    Server::new(acceptor).serve(app(hookgate, handle)).await;
     Ok(())
 }

@@ -47,13 +47,24 @@ async fn main() -> Result<(), BoxError> {
     let source = Source::of_provider("stripe", secret)?.build();
     // The layer is outside of the filters, so it chooses the source by the path.
     let sources = Sources::new().at("/hooks/stripe", source);
-    let service = ServiceBuilder::new()
-        .layer(HookgateLayer::resolving(sources))
-        .service(warp::service(hooks()));
-
     let address = std::env::args().nth(1);
     let listener = TcpListener::bind(address.as_deref().unwrap_or("127.0.0.1:3000")).await?;
     println!("listening on {}", listener.local_addr()?);
+    serve(listener, HookgateLayer::resolving(sources), hooks()).await
+}
+
+/// Serves the filters behind the layer.
+pub async fn serve<F>(
+    listener: TcpListener,
+    hookgate: HookgateLayer<Sources>,
+    filters: F,
+) -> Result<(), BoxError>
+where
+    F: Filter<Extract: Reply, Error = Rejection> + Clone + Send + Sync + 'static,
+{
+    let service = ServiceBuilder::new()
+        .layer(hookgate)
+        .service(warp::service(filters));
     loop {
         let (stream, _) = listener.accept().await?;
         let service = TowerToHyperService::new(service.clone());

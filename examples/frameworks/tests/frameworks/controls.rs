@@ -1,49 +1,30 @@
 //! The control of the other tests: without the layer, the forged delivery reaches a handler. The
 //! handlers of the programs respond with 500 then.
 
-#[path = "../../src/actix.rs"]
-#[allow(dead_code, reason = "only the handler is under test")]
-mod actix_program;
-#[path = "../../src/lambda.rs"]
-#[allow(dead_code, reason = "only the handler is under test")]
-mod lambda_program;
-#[path = "../../src/poem.rs"]
-#[allow(dead_code, reason = "only the handler is under test")]
-mod poem_program;
-#[path = "../../src/salvo.rs"]
-#[allow(dead_code, reason = "only the handler is under test")]
-mod salvo_program;
-#[path = "../../src/warp.rs"]
-#[allow(dead_code, reason = "only the handler is under test")]
-mod warp_program;
-
 use std::net::TcpListener;
 
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::HttpResponse;
+use actix_web::web::{self, ServiceConfig};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use poem::listener::TcpAcceptor;
 use warp::Filter;
 
-use crate::support::{PAID, delivery, send};
+use crate::programs::{
+    actix, lambda, poem as poem_program, salvo as salvo_program, warp as warp_program,
+};
+use crate::support::{PAID, delivery, run_actix, send, serve_in_thread};
 
 fn serve_actix(listener: TcpListener) {
     async fn open() -> HttpResponse {
         HttpResponse::NoContent().finish()
     }
-    let app = || {
-        App::new()
+    let app = |config: &mut ServiceConfig| {
+        config
             .route("/hooks/stripe", web::post().to(open))
-            .route(
-                "/handler/hooks/stripe",
-                web::post().to(actix_program::handle),
-            )
+            .route("/handler/hooks/stripe", web::post().to(actix::handle));
     };
-    let server = HttpServer::new(app).workers(1).disable_signals();
-    let server = server.listen(listener).expect("the listener is valid");
-    actix_web::rt::System::new()
-        .block_on(server.run())
-        .expect("the server runs");
+    run_actix(listener, app);
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -89,15 +70,7 @@ fn without_the_layer_a_forged_delivery_reaches_a_handler() {
         ("salvo", serve_salvo),
         ("warp", serve_warp),
     ] {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        listener
-            .set_nonblocking(true)
-            .expect("the listener is valid");
-        let address = listener
-            .local_addr()
-            .expect("the listener has an address")
-            .to_string();
-        std::thread::spawn(move || serve(listener));
+        let address = serve_in_thread(serve);
         for (path, expected) in [("/hooks/stripe", 204), ("/handler/hooks/stripe", 500)] {
             let forged: Request<Bytes> = delivery(PAID).path(path).forged();
             assert_eq!(
@@ -112,6 +85,6 @@ fn without_the_layer_a_forged_delivery_reaches_a_handler() {
 #[tokio::test]
 async fn without_the_layer_the_function_of_lambda_fails() {
     let forged: Request<Bytes> = delivery(PAID).forged();
-    let Ok(response) = lambda_program::handle(forged).await;
+    let Ok(response) = lambda::handle(forged).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
 }

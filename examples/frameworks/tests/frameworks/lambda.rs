@@ -1,4 +1,4 @@
-//! Invokes the function of AWS Lambda with events of an API Gateway. This file is the runtime API
+//! Invokes the function of AWS Lambda with events of an API Gateway and of a load balancer. This file is the runtime API
 //! that Lambda has beside a function, so the function runs as it does there.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -112,12 +112,12 @@ fn read_request(stream: &mut BufReader<TcpStream>) -> Option<(String, String)> {
 }
 
 /// Returns the event of an HTTP API or of a function URL.
-fn http_api(request: &Request<Bytes>) -> Value {
+pub fn http_api(request: &Request<Bytes>) -> Value {
     json!({
         "version": "2.0",
         "routeKey": "$default",
         "rawPath": request.uri().path(),
-        "rawQueryString": "",
+        "rawQueryString": request.uri().query().unwrap_or_default(),
         "headers": headers(request),
         "requestContext": {
             "stage": "$default",
@@ -154,6 +154,19 @@ fn rest_api(request: &Request<Bytes>) -> Value {
     })
 }
 
+/// Returns the event of an application load balancer.
+fn load_balancer(request: &Request<Bytes>) -> Value {
+    json!({
+        "requestContext": { "elb": { "targetGroupArn": "arn:aws:elasticloadbalancing:a:1:b" } },
+        "httpMethod": request.method().as_str(),
+        "path": request.uri().path(),
+        "queryStringParameters": {},
+        "headers": headers(request),
+        "body": String::from_utf8_lossy(request.body()),
+        "isBase64Encoded": false,
+    })
+}
+
 fn headers(request: &Request<Bytes>) -> Value {
     let fields = request.headers().iter().map(|(name, value)| {
         let value = value.to_str().expect("the headers of Stripe are text");
@@ -164,11 +177,12 @@ fn headers(request: &Request<Bytes>) -> Value {
 
 #[test]
 fn a_genuine_delivery_is_handled_once_and_a_forged_one_never() {
-    for event in [http_api, rest_api] {
+    for event in [http_api, rest_api, load_balancer] {
         let function = Function::start();
         let delivery = delivery(PAID);
         for (request, expected) in [
             (delivery.forged(), 401),
+            (delivery.late(), 401),
             (delivery.genuine(), 204),
             (delivery.genuine(), 200),
         ] {

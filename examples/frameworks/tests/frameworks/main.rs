@@ -1,7 +1,10 @@
 //! Tests of the programs for each framework.
 
 mod controls;
+mod errors;
 mod lambda;
+mod mounted;
 mod pages;
+mod programs;
 mod servers;
 mod support;

@@ -1,9 +1,11 @@
 //! A client for the servers under test, and the programs under test.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use actix_web::web::ServiceConfig;
+use actix_web::{App, HttpServer};
 use bytes::Bytes;
 use http::Request;
 use tower_hookgate::Secret;
@@ -29,6 +31,8 @@ pub struct Answer {
     pub status: u16,
     /// The value of `hookgate-outcome`.
     pub outcome: Option<String>,
+    /// The body, in lower case.
+    pub body: String,
 }
 
 impl Answer {
@@ -40,23 +44,32 @@ impl Answer {
 
 /// Sends a request to the server at `address`, and reads its whole response.
 pub fn send(address: &str, request: &Request<Bytes>) -> Answer {
-    let mut stream = TcpStream::connect(address).expect("the server listens");
+    let mut bytes = head(request);
+    bytes.push_str(&format!("Content-Length: {}\r\n\r\n", request.body().len()));
+    exchange(address, &[bytes.as_bytes(), request.body()].concat())
+}
+
+/// Returns the head of a request without a length.
+pub fn head(request: &Request<Bytes>) -> String {
     let (method, uri) = (request.method(), request.uri());
     let mut head = format!("{method} {uri} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");
     for (name, value) in request.headers() {
         let value = value.to_str().expect("the headers of Stripe are text");
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    let len = request.body().len();
-    head.push_str(&format!(
-        "Content-Type: application/json\r\nContent-Length: {len}\r\n\r\n"
-    ));
+    head + "Content-Type: application/json\r\n"
+}
+
+/// Sends `request` to the server at `address`, and reads its whole response.
+pub fn exchange(address: &str, request: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(address).expect("the server listens");
     // A server may respond before it has read the whole body.
-    let _ = stream.write_all(&[head.as_bytes(), request.body()].concat());
+    let _ = stream.write_all(request);
     let mut response = Vec::new();
     let _ = stream.read_to_end(&mut response);
     let text = String::from_utf8_lossy(&response).to_ascii_lowercase();
-    let mut lines = text.lines();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1));
     let outcome = lines.find_map(|line| line.strip_prefix("hookgate-outcome: "));
     Answer {
@@ -65,7 +78,32 @@ pub fn send(address: &str, request: &Request<Bytes>) -> Answer {
             .parse()
             .expect("the status is a number"),
         outcome: outcome.map(str::to_owned),
+        body: body.to_owned(),
     }
+}
+
+/// Serves a new listener in a thread, and returns its address.
+pub fn serve_in_thread(serve: impl FnOnce(TcpListener) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener
+        .set_nonblocking(true)
+        .expect("the listener is valid");
+    let address = listener.local_addr().expect("the listener has an address");
+    std::thread::spawn(move || serve(listener));
+    address.to_string()
+}
+
+/// Serves the routes of actix-web that `configure` adds.
+pub fn run_actix(
+    listener: TcpListener,
+    configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+) {
+    let server = HttpServer::new(move || App::new().configure(configure.clone()));
+    let server = server.workers(1).disable_signals();
+    let server = server.listen(listener).expect("the listener is valid");
+    actix_web::rt::System::new()
+        .block_on(server.run())
+        .expect("the server runs");
 }
 
 /// A program under test. It stops when this value is dropped.
