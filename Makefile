@@ -240,7 +240,7 @@ bench-layer-build: build-tools ## Compare hookgate with other crates: set-up, cr
 	$(PYTHON) benches/comparison/compare.py --record benches/records/$$(date +%F)-layer.md
 
 # The run fills a queue with 1 000 000 deliveries, which needs some GB on the disk.
-bench-queue: build-tools ## Measure the queue, compared with no queue and with naive SQLite
+bench-queue: build-tools redis nats ## Measure the queue, compared with no queue and with naive SQLite
 	$(PYTHON) benches/compare/run.py --check --only hookgate
 	$(PYTHON) benches/compare/queue.py --record benches/records/$$(date +%F)-queue.md
 

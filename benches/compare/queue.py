@@ -2,7 +2,8 @@
 """Measures the queue: stored deliveries, response times, a backlog, the start, and the drain.
 
 All systems run on the same two cores as the load generator. Each figure has a control in the same
-run: a gateway without a queue, and SQLite written with one transaction for each delivery.
+run: a gateway without a queue, and SQLite written with one transaction for each delivery. Needs
+redis-server and nats-server.
 
     queue.py [--rounds N] [--count N] [--backlog N] [--record FILE]
 
@@ -36,6 +37,7 @@ DURABILITIES = ["process", "power"]
 DRAIN_TIMEOUT = 3600
 # The targets of the queue.
 MIN_STORED_PER_SECOND = 10_000
+MIN_STORED_PER_SECOND_JETSTREAM = 5_000
 MAX_P99_MS = {"process": 5.0, "power": 20.0}
 MAX_ON_FAILURE_COST = 0.02
 MAX_START_SECONDS = 2.0
@@ -43,21 +45,29 @@ MAX_BACKLOG_COST = 0.10
 
 
 class Gateway:
-    """A gateway with stores on disk. `mode` is the key `queue` of its source."""
+    """A gateway. `mode` is the key `queue` of its source.
 
-    def __init__(self, workspace, upstream, mode, durability="process", stores=None):
+    Its stores are on disk, or in `servers`: the ports of Redis and NATS.
+    """
+
+    def __init__(self, workspace, upstream, mode, durability="process", stores=None, servers=None):
         self.port, self.admin = free_port(), free_port()
         self.stores = stores or workspace.dir / f"stores-{self.port}"
         queue = "" if mode == "off" else (
             f'[queue]\nstore = "disk"\npath = "{self.stores}/queue"\n'
             f'durability = "{durability}"\nmax_bytes = "1TiB"\nmax_bytes_per_source = "1TiB"\n')
+        replay = (f'store = "disk"\npath = "{self.stores}/replay"\n'
+                  f'durability = "{durability}"\nmax_entries = 20000000\n')
+        if servers:
+            redis, nats = servers
+            replay = f'store = "redis"\nurl = "redis://127.0.0.1:{redis}"\n'
+            queue = f'[queue]\nstore = "nats"\nurl = "nats://127.0.0.1:{nats}"\n'
         source = "" if mode == "off" else (
             f'queue = "{mode}"\n'
             f'retry = {{ first = "1s", factor = 1, max = "1s", give_up = "72h" }}\n')
         config = workspace.write(f"queue-{self.port}.toml", (
             f'[server]\nlisten = ["127.0.0.1:{self.port}"]\nadmin = "127.0.0.1:{self.admin}"\n'
-            f'access_log = "off"\n[replay]\nstore = "disk"\npath = "{self.stores}/replay"\n'
-            f'durability = "{durability}"\nmax_entries = 20000000\n{queue}'
+            f'access_log = "off"\n[replay]\n{replay}{queue}'
             f'[upstreams.app]\nservers = ["127.0.0.1:{upstream}"]\n'
             f'[[sources]]\nname = "bench"\npath = "/hooks"\nupstream = "app"\n'
             f'provider = "standard-webhooks"\nsecrets = ["env:SECRET"]\n{source}'))
@@ -164,6 +174,34 @@ def measure_storing(workspace, upstream, options):
     return rows
 
 
+def measure_jetstream(workspace, options):
+    """Measures `always` with a queue in NATS JetStream, and claims in Redis. The upstream is down."""
+    redis_port, nats_port = free_port(), free_port()
+    redis = Process(["redis-server", "--port", str(redis_port), "--save", "", "--maxmemory-policy",
+                     "noeviction"], {}, "0,1", redis_port, workspace.dir / "redis.log")
+    settings = workspace.write("nats.conf", (
+        f'listen: "127.0.0.1:{nats_port}"\nmax_payload: 2MB\n'
+        f'jetstream {{ store_dir: "{workspace.dir}/jetstream" }}\n'))
+    nats = Process(["nats-server", "--config", str(settings)], {}, "0,1", nats_port,
+                   workspace.dir / "nats.log")
+    gateway = None
+    try:
+        gateway = Gateway(workspace, free_port(), "always", servers=(redis_port, nats_port))
+        # An empty store refuses what was signed in the second of its first use.
+        time.sleep(2)
+        send(gateway, workspace, 500)
+        figures = []
+        for _ in range(options.rounds):
+            full = send(gateway, workspace, options.count)
+            half = send(gateway, workspace, options.count // 2, "--rate",
+                        max(full["per_second"] / 2, 1))
+            figures.append({**full, "half_p50_ms": half["p50_ms"], "half_p99_ms": half["p99_ms"]})
+    finally:
+        for process in filter(None, (gateway, nats, redis)):
+            process.stop()
+    return {key: median(figures, key) for key in figures[0]}
+
+
 def measure_on_failure(workspace, upstream, options):
     """Returns the ratio of the CPU time of a delivery with `on_failure` and without a queue."""
     gateways = {mode: Gateway(workspace, upstream, mode) for mode in ("off", "on_failure")}
@@ -236,7 +274,7 @@ def measure_backlog(workspace, options):
     return figures
 
 
-def render(storing, on_failure, backlog, options):
+def render(storing, jetstream, on_failure, backlog, options):
     """Returns the record as Markdown, and the missed targets."""
     date = datetime.date.today().isoformat()
     out = [f"# The queue, {date}", "",
@@ -244,10 +282,13 @@ def render(storing, on_failure, backlog, options):
            f"{options.count} deliveries of 1 KiB over {CONNECTIONS} connections. The gateway and the "
            "load generator share two cores. All times are medians of the rounds.", "",
            "## Storing", "",
-           "The ratio is that to SQLite with one transaction for each delivery.", "",
+           "The ratio is that to SQLite with one transaction for each delivery. JetStream is one "
+           "`nats-server`, which syncs its files every two minutes; a Redis without a file has the "
+           "claims. Both share the two cores.", "",
            "| durability | system | deliveries/s | ratio | p50 | p99 | p50 at half load | "
            "p99 at half load |", "|---|---|---|---|---|---|---|---|"]
     missed = []
+    storing["process", "always in JetStream, upstream down"] = jetstream
     for (durability, name), row in storing.items():
         naive = storing[durability, "SQLite, one transaction each"]["per_second"]
         times = [f"{row[key]:.2f} ms" if key in row else ""
@@ -261,6 +302,8 @@ def render(storing, on_failure, backlog, options):
     stored = storing["process", "always, upstream down"]["per_second"]
     if stored < MIN_STORED_PER_SECOND:
         missed.append(f"{stored:.0f} stored deliveries a second")
+    if jetstream["per_second"] < MIN_STORED_PER_SECOND_JETSTREAM:
+        missed.append(f"{jetstream['per_second']:.0f} deliveries a second in JetStream")
 
     medians, ratio = on_failure
     out += ["", "## `on_failure` while the upstream is well", "",
@@ -311,12 +354,13 @@ def main():
     upstream = start_upstream(workspace)
     try:
         storing = measure_storing(workspace, upstream.port, options)
+        jetstream = measure_jetstream(workspace, options)
         on_failure = measure_on_failure(workspace, upstream.port, options)
         backlog = measure_backlog(workspace, options)
     finally:
         upstream.stop()
         shutil.rmtree(workspace.dir, ignore_errors=True)
-    page, missed = render(storing, on_failure, backlog, options)
+    page, missed = render(storing, jetstream, on_failure, backlog, options)
     print(page)
     if options.record:
         options.record.write_text(page)
