@@ -111,7 +111,7 @@ def flood(workspace, upstream):
         send("quiet", GENUINE, "--fault", "stale", "--expect", 401)
         send("hooks", GENUINE)
         figures = send("hooks", FORGED, "--fault", "forged", "--expect", 401)
-        print(f"{FORGED / figures['seconds']:.0f} forged deliveries a second")
+        print(f"{figures['count'] / figures['seconds']:.0f} forged deliveries a second")
         return kept("quiet", "refused"), kept("hooks", "forwarded"), kept("hooks", "refused")
     finally:
         gateway.stop()

@@ -7,6 +7,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -79,6 +80,9 @@ enum Fault {
     Stale,
 }
 
+/// Deliveries of the warm-up on each connection.
+const WARM_UP: usize = 4;
+
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// The prepared deliveries and their progress.
@@ -87,11 +91,13 @@ struct Load {
     heads: Vec<HeaderMap>,
     body: Bytes,
     tls: Option<TlsConnector>,
+    /// The number of the next delivery to send.
     next: AtomicUsize,
-    started: Instant,
     /// The number of due deliveries at a fixed rate.
     due: Semaphore,
 }
+
+type Sender = SendRequest<Full<Bytes>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -111,33 +117,47 @@ async fn run(options: Options) -> Result<serde_json::Value, Failure> {
     let body = Bytes::from(json(options.len));
     let heads = sign(&options, &body)?;
     let tls = options.ca.as_deref().map(tls).transpose()?;
-    // Warm-up for the system's pool and caches, and for the connections of this program.
-    let warm = (options.connections * 4).min(heads.len() / 4);
+    // The warm-up opens the connections and fills the system's pool and caches. It ends before the
+    // first measured delivery is due, because later deliveries would wait for a late one.
+    let warm = WARM_UP.min(heads.len() / 4 / options.connections);
+    let first = warm * options.connections;
     let load = Arc::new(Load {
         heads,
         body,
         tls,
-        next: AtomicUsize::new(0),
-        started: Instant::now(),
+        next: AtomicUsize::new(first),
         due: Semaphore::new(0),
         options,
     });
-    let started = load.started;
-    if let Some(rate) = load.options.rate {
-        let load = Arc::clone(&load);
-        thread::spawn(move || load.pace(rate));
+    let warming: Vec<_> = (0..load.options.connections)
+        .map(|index| {
+            let numbers = index * warm..(index + 1) * warm;
+            tokio::spawn(Arc::clone(&load).warm_up(numbers))
+        })
+        .collect();
+    let mut senders = Vec::with_capacity(warming.len());
+    for connection in warming {
+        senders.push(connection.await??);
     }
-    let connections: Vec<_> = (0..load.options.connections)
-        .map(|_| tokio::spawn(Arc::clone(&load).run_connection()))
+    let started = Instant::now();
+    let pace = load.options.rate.map(|rate| Pace {
+        started,
+        first,
+        rate,
+    });
+    if let Some(pace) = pace {
+        let load = Arc::clone(&load);
+        thread::spawn(move || load.release(pace));
+    }
+    let connections: Vec<_> = senders
+        .into_iter()
+        .map(|sender| tokio::spawn(Arc::clone(&load).run_connection(sender, pace)))
         .collect();
     let mut took = Vec::with_capacity(load.heads.len());
     for connection in connections {
         took.append(&mut connection.await??);
     }
     let seconds = started.elapsed().as_secs_f64();
-    let count = took.len();
-    took.retain(|(index, _)| *index >= warm);
-    let mut took: Vec<Duration> = took.into_iter().map(|(_, took)| took).collect();
     took.sort_unstable();
     let quantile = |of: f64| {
         let index = (took.len() as f64 * of) as usize;
@@ -145,7 +165,7 @@ async fn run(options: Options) -> Result<serde_json::Value, Failure> {
             .map(|took| took.as_secs_f64() * 1e6)
     };
     Ok(serde_json::json!({
-        "count": count,
+        "count": took.len(),
         "seconds": seconds,
         "p50_us": quantile(0.5),
         "p99_us": quantile(0.99),
@@ -197,54 +217,77 @@ fn tls(ca: &std::path::Path) -> Result<TlsConnector, Failure> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
+/// The schedule of the measured deliveries at a fixed rate.
+#[derive(Clone, Copy)]
+struct Pace {
+    started: Instant,
+    /// The number of the delivery that is due at `started`.
+    first: usize,
+    /// Deliveries a second.
+    rate: f64,
+}
+
+impl Pace {
+    /// Returns the time at which a delivery is due.
+    fn due_at(&self, number: usize) -> Instant {
+        self.started + Duration::from_secs_f64((number - self.first) as f64 / self.rate)
+    }
+}
+
 impl Load {
-    /// Sends deliveries on one connection until none is left. Returns the number and latency of each.
-    async fn run_connection(self: Arc<Self>) -> Result<Vec<(usize, Duration)>, Failure> {
-        let mut took = Vec::new();
+    /// Opens a connection and sends the given deliveries on it.
+    async fn warm_up(self: Arc<Self>, numbers: Range<usize>) -> Result<Sender, Failure> {
         let mut sender = self.connect().await?;
+        for number in numbers {
+            self.deliver(&mut sender, number).await?;
+        }
+        Ok(sender)
+    }
+
+    /// Sends deliveries on one connection until none is left. Returns the latency of each.
+    async fn run_connection(
+        self: Arc<Self>,
+        mut sender: Sender,
+        pace: Option<Pace>,
+    ) -> Result<Vec<Duration>, Failure> {
+        let mut took = Vec::new();
         loop {
-            if self.options.rate.is_some() {
+            if pace.is_some() {
                 self.due.acquire().await?.forget();
             }
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(head) = self.heads.get(number) else {
+            if number >= self.heads.len() {
                 return Ok(took);
-            };
+            }
             // At a fixed rate the latency counts from the due time, so that a slow system pays for
             // the delay of later deliveries (coordinated omission).
-            let start = match self.options.rate {
-                Some(rate) => self.due_at(number, rate),
-                None => Instant::now(),
-            };
-            if sender.ready().await.is_err() {
-                sender = self.connect().await?;
-            }
-            let mut request =
-                Request::post(&*self.options.path).body(Full::new(self.body.clone()))?;
-            *request.headers_mut() = head.clone();
-            let response = sender.send_request(request).await?;
-            let status = response.status();
-            response.into_body().collect().await?;
-            took.push((number, start.elapsed()));
-            self.check(status)?;
+            let start = pace.map_or_else(Instant::now, |pace| pace.due_at(number));
+            self.deliver(&mut sender, number).await?;
+            took.push(start.elapsed());
         }
     }
 
-    /// Returns the time at which a delivery is due.
-    fn due_at(&self, number: usize, rate: f64) -> Instant {
-        self.started + Duration::from_secs_f64(number as f64 / rate)
+    /// Sends a delivery, on a new connection if the system closed the old one.
+    async fn deliver(&self, sender: &mut Sender, number: usize) -> Result<(), Failure> {
+        if sender.ready().await.is_err() {
+            *sender = self.connect().await?;
+        }
+        let mut request = Request::post(&*self.options.path).body(Full::new(self.body.clone()))?;
+        *request.headers_mut() = self.heads[number].clone();
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        response.into_body().collect().await?;
+        self.check(status)
     }
 
     /// Releases each delivery at its due time, and wakes every connection at the end.
     ///
     /// This needs a thread of its own: the timers of the runtime have a resolution of a
     /// millisecond, so the deliveries of a millisecond would be sent in a burst.
-    fn pace(&self, rate: f64) {
-        for number in 0..self.heads.len() {
-            thread::sleep(
-                self.due_at(number, rate)
-                    .saturating_duration_since(Instant::now()),
-            );
+    fn release(&self, pace: Pace) {
+        for number in pace.first..self.heads.len() {
+            let due = pace.due_at(number);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
             self.due.add_permits(1);
         }
         self.due.add_permits(self.options.connections);
@@ -259,7 +302,7 @@ impl Load {
         Err(format!("received status {status}, expected {expected}").into())
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
+    async fn connect(&self) -> Result<Sender, Failure> {
         let stream = TcpStream::connect(self.options.to).await?;
         stream.set_nodelay(true)?;
         match &self.tls {
