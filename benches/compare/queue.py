@@ -157,6 +157,9 @@ def measure_storing(workspace, upstream, options):
             for number in range(options.rounds):
                 for name in list(systems)[::-1 if number % 2 else 1]:
                     gateway = systems[name]
+                    # The kernel still writes what earlier systems have stored, which would count
+                    # for this one.
+                    os.sync()
                     full = send(gateway, workspace, options.count)
                     rate = max(full["per_second"] / 2, 1)
                     half = send(gateway, workspace, options.count // 2, "--rate", rate)
