@@ -114,7 +114,9 @@ impl Tenants {
 
     /// Returns the tenant in the cache, if its files have not changed.
     async fn confirm(&self, name: &str) -> Result<Option<Arc<Tenant>>, TenantError> {
-        let (Secrets::Files(files), Some(tenant)) = (&self.secrets, self.known.get(name)) else {
+        let (Secrets::Files(files), Some(tenant)) =
+            (&self.secrets, self.known.get(name, Instant::now()))
+        else {
             return Ok(None);
         };
         if tenant.files.are_recent || tenant.is_revoked() {
@@ -188,7 +190,7 @@ impl Tenants {
             return Admission::SharedWith(other);
         }
         self.missing.invalidate(name);
-        self.known.insert(name.into(), Arc::clone(tenant));
+        self.known.insert(name, Arc::clone(tenant), Instant::now());
         Admission::Admitted
     }
 

@@ -8,6 +8,7 @@
 //! served, and each file again after it has changed. A reload keeps the tenants of a source whose
 //! configuration is the same.
 
+mod cache;
 mod directory;
 mod directory_watch;
 mod follower;
@@ -31,6 +32,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 
+use self::cache::TenantCache;
 use self::directory_watch::Watch;
 use self::owners::{KeyDigest, KeyOwners, RecordedFiles};
 use self::scan::Scan;
@@ -43,11 +45,11 @@ use crate::config::TenantsConfig;
 use crate::telemetry::log_throttle::LogThrottle;
 
 /// The number of tenants of a source that are cached. One takes about 2 KB.
-const MAX_KNOWN: u64 = 1 << 17;
+const MAX_KNOWN: usize = 1 << 17;
 /// The number of names that are remembered as unknown, or as failed.
 const MAX_MISSING: u64 = 10_000;
-/// A tenant without deliveries for this time leaves the cache.
-const IDLE: Duration = Duration::from_secs(600);
+/// How long a name is remembered as unknown, or as failed, at most.
+const MISSING_TTL: Duration = Duration::from_secs(600);
 /// How old the version of a file may be, unless changes of its directory are reported.
 const CHECK_INTERVAL: Duration = Duration::from_millis(750);
 /// How old the version of a file in a watched directory may be.
@@ -64,7 +66,7 @@ pub(crate) struct Tenants {
     source: Box<str>,
     config: TenantsConfig,
     secrets: Secrets,
-    known: Cache<Box<str>, Arc<Tenant>>,
+    known: TenantCache,
     missing: Cache<Box<str>, Miss>,
     /// The salt of the digests of keys.
     salt: [u8; 32],
@@ -120,18 +122,14 @@ impl Tenants {
     fn new(source: &str, config: TenantsConfig) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let mut salt = [0; 32];
         getrandom::fill(&mut salt)?;
-        // The default policy may refuse a new tenant, which would be loaded for each delivery.
-        let known = Cache::builder().max_capacity(MAX_KNOWN).time_to_idle(IDLE);
-        // Changed keys end the use of the tenant in the cache. A delivery in progress can have an
-        // older one, so that one ends when it leaves the cache.
-        let known = known.eviction_listener(|_name, tenant: Arc<Tenant>, _cause| tenant.revoke());
         let missing = Cache::builder().max_capacity(MAX_MISSING);
         Ok(Self {
             source: source.into(),
             secrets: Secrets::new(&config.secrets)?,
-            known: known.eviction_policy(EvictionPolicy::lru()).build(),
+            known: TenantCache::new(MAX_KNOWN),
+            // The default policy may refuse a new name, which would be looked up for each delivery.
             missing: missing
-                .time_to_live(IDLE)
+                .time_to_live(MISSING_TTL)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
             salt,
@@ -156,13 +154,14 @@ impl Tenants {
 
     /// Returns the result for a tenant whose secrets need no lookup now. It does not wait.
     pub(crate) fn cached(&self, name: &str) -> Option<Lookup> {
-        if let Some(tenant) = self.known.get(name)
-            && self.is_current(&tenant)
+        let now = Instant::now();
+        if let Some(tenant) = self.known.get(name, now)
+            && self.is_current(&tenant, now)
         {
             return Some(Lookup::Found(tenant));
         }
         let miss = self.missing.get(name)?;
-        (Instant::now() < miss.until).then_some(match miss.kind {
+        (now < miss.until).then_some(match miss.kind {
             MissKind::Unknown => Lookup::Unknown,
             MissKind::Unavailable => Lookup::Unavailable,
         })
@@ -170,11 +169,11 @@ impl Tenants {
 
     /// Returns whether the secrets of `tenant` are still the same. It does not wait: if only a disk or
     /// the resolver knows, the result is false.
-    fn is_current(&self, tenant: &Tenant) -> bool {
+    fn is_current(&self, tenant: &Tenant, now: Instant) -> bool {
         if tenant.is_revoked() {
             return false;
         }
-        let (now, checked) = (millis(Instant::now()), tenant.checked());
+        let (now, checked) = (millis(now), tenant.checked());
         let age = Duration::from_millis(now.saturating_sub(checked));
         match &self.secrets {
             Secrets::Resolver(resolver) => age < resolver.ttl,
@@ -240,7 +239,7 @@ impl Tenants {
 
     /// Ends the use of a cached tenant, for deliveries in progress too.
     fn revoke(&self, name: &str) {
-        self.known.invalidate(name);
+        self.known.remove(name);
     }
 
     fn remember_missing(&self, name: &str, kind: MissKind) {
@@ -249,7 +248,7 @@ impl Tenants {
             (MissKind::Unknown, Secrets::Files(_)) => CHECK_INTERVAL,
             (MissKind::Unknown, Secrets::Resolver(resolver)) => resolver.negative_ttl,
         };
-        self.known.invalidate(name);
+        self.known.remove(name);
         if !ttl.is_zero() {
             let until = Instant::now() + ttl;
             self.missing.insert(name.into(), Miss { kind, until });
@@ -261,7 +260,7 @@ impl fmt::Debug for Tenants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tenants")
             .field("secrets", &self.secrets)
-            .field("known", &self.known.entry_count())
+            .field("known", &self.known.len())
             .finish_non_exhaustive()
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Tenant {
     pub(super) files: TenantFiles,
     /// When the versions were checked, or the resolver was asked, in milliseconds.
     checked: AtomicU64,
+    /// When a delivery last used the tenant, in milliseconds.
+    used: AtomicU64,
     revoked: AtomicBool,
 }
 
@@ -44,6 +46,7 @@ impl Tenant {
             keys,
             files,
             checked: AtomicU64::new(millis(checked)),
+            used: AtomicU64::new(millis(checked)),
             revoked: AtomicBool::new(false),
         }
     }
@@ -61,7 +64,7 @@ impl Tenant {
     pub(crate) fn is_current(&self) -> bool {
         // The configuration of the tenants was replaced if they are gone.
         let tenants = self.tenants.upgrade();
-        tenants.is_some_and(|tenants| tenants.is_current(self))
+        tenants.is_some_and(|tenants| tenants.is_current(self, Instant::now()))
     }
 
     /// Ends the use of the keys.
@@ -81,6 +84,16 @@ impl Tenant {
     /// Returns when the keys were checked, in [`millis`].
     pub(super) fn checked(&self) -> u64 {
         self.checked.load(Ordering::Relaxed)
+    }
+
+    /// Records a use at `now`, in [`millis`].
+    pub(super) fn record_use(&self, now: u64) {
+        self.used.store(now, Ordering::Relaxed);
+    }
+
+    /// Returns when the tenant was last used, in [`millis`].
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
     }
 }
 

@@ -24,7 +24,7 @@ const OTHER: &str = "whsec_c1d2e3f405162738";
 /// The tenants of a source with files in a folder.
 pub(super) struct Fixture {
     folder: TempDir,
-    source: Source,
+    pub(super) source: Source,
     pub(super) tenants: Arc<Tenants>,
 }
 
