@@ -1,7 +1,6 @@
 //! One table of a document, whose keys are read one by one.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 
 use super::problems::{Report, join};
 use super::tree::{Table, Value};
@@ -15,7 +14,7 @@ use super::value::{FromValue, kind};
 pub struct Section<'t> {
     path: String,
     table: &'t Table,
-    known: RefCell<BTreeSet<&'static str>>,
+    known: RefCell<Vec<&'static str>>,
     report: Report,
 }
 
@@ -72,7 +71,10 @@ impl<'t> Section<'t> {
 
     /// Returns the value of `key`, whatever its type.
     pub fn value(&self, key: &'static str) -> Option<&'t Value> {
-        self.known.borrow_mut().insert(key);
+        let mut known = self.known.borrow_mut();
+        if !known.contains(&key) {
+            known.push(key);
+        }
         self.table.get(key)
     }
 
@@ -201,13 +203,10 @@ impl<'t> Section<'t> {
 
     /// Reports every key that no method has read.
     pub fn deny_unknown(&self) {
-        let known = self.known.borrow();
-        for key in self
-            .table
-            .keys()
-            .filter(|key| !known.contains(key.as_str()))
-        {
-            let known: Vec<&str> = known.iter().copied().collect();
+        let mut known = self.known.borrow_mut();
+        known.sort_unstable();
+        let is_unknown = |key: &&String| !known.contains(&key.as_str());
+        for key in self.table.keys().filter(is_unknown) {
             self.wrong(
                 key,
                 format!("unknown key; expected one of {}", known.join(", ")),

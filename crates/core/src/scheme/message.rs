@@ -1,9 +1,11 @@
 //! The signed message: a template, split into parts by when the verifier can compute them.
 
+use std::slice;
+
 use super::ambiguity::{FreeValue, QueryRule, SchemeContext, UrlConstraints, check_unambiguous};
 use super::delimiters::Delimiters;
 use super::location::Location;
-use super::template::{self, Placeholder, Segment, Variable};
+use super::template::{self, Placeholder, Placeholders, Segment, Variable};
 
 /// A compiled message. Parts that need the body are separate from parts that need only the head.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +14,30 @@ pub(crate) struct Message {
     pub(crate) url_constraints: UrlConstraints,
     /// Whether the body's raw bytes can be fed to a MAC as they arrive.
     pub(crate) streams: bool,
+}
+
+/// The segments of a message, without the raw body.
+pub(crate) struct Segments<'m> {
+    parts: slice::Iter<'m, Part>,
+    /// The rest of a [`Part::Head`].
+    run: slice::Iter<'m, Segment>,
+}
+
+impl<'m> Iterator for Segments<'m> {
+    type Item = &'m Segment;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(segment) = self.run.next() {
+                return Some(segment);
+            }
+            match self.parts.next()? {
+                Part::Head(run) => self.run = run.iter(),
+                Part::Body(segment) => return Some(segment),
+                Part::RawBody => {}
+            }
+        }
+    }
 }
 
 /// A part of a message.
@@ -93,18 +119,16 @@ impl Message {
         }
     }
 
-    fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.parts.iter().flat_map(|part| match part {
-            Part::Head(run) => run.as_slice(),
-            Part::RawBody => &[],
-            Part::Body(segment) => std::slice::from_ref(segment),
-        })
+    fn segments(&self) -> Segments<'_> {
+        Segments {
+            parts: self.parts.iter(),
+            run: slice::Iter::default(),
+        }
     }
 
     /// Returns the placeholders, except that of the raw body.
-    pub(crate) fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
-        self.segments()
-            .flat_map(|segment| template::placeholders(std::slice::from_ref(segment)))
+    pub(crate) fn placeholders(&self) -> Placeholders<'_, Segments<'_>> {
+        Placeholders::of(self.segments())
     }
 
     /// Returns the placeholders outside of `[ ]`.
@@ -120,8 +144,8 @@ impl Message {
     pub(crate) fn signed_placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         let all = self
             .segments()
-            .filter(|segment| template::placeholders(std::slice::from_ref(segment)).count() == 1);
-        all.flat_map(|segment| template::placeholders(std::slice::from_ref(segment)))
+            .filter(|segment| template::placeholders(slice::from_ref(segment)).count() == 1);
+        all.flat_map(|segment| template::placeholders(slice::from_ref(segment)))
             // A filter can map two values to one.
             .filter(|value| value.filters.is_empty())
     }
@@ -171,7 +195,7 @@ fn is_raw_body(segment: &Segment) -> bool {
 ///
 /// Returns a message for the operator if the values of a `[ ]` come from both head and body.
 fn is_in_body(segment: &Segment, context: SchemeContext<'_>) -> Result<bool, String> {
-    let values = template::placeholders(std::slice::from_ref(segment));
+    let values = template::placeholders(slice::from_ref(segment));
     let mut in_body = values.map(|value| match &value.variable {
         Variable::Timestamp => context.timestamp.is_some_and(|(at, _)| at.is_in_body()),
         Variable::Id => context.ids.iter().any(Location::is_in_body),

@@ -6,6 +6,8 @@
 //!
 //! `{{`, `}}`, `[[` and `]]` write the single character. `[ ]` do not nest.
 
+use std::slice;
+
 use super::delimiters::Delimiters;
 use super::location::{Item, Location};
 
@@ -293,24 +295,43 @@ fn push_literal(segments: &mut Vec<Segment>, text: &str) {
 }
 
 /// Returns the placeholders in `segments`, including those inside `[ ]`.
-pub(crate) fn placeholders(segments: &[Segment]) -> impl Iterator<Item = &Placeholder> {
-    flatten(segments).filter_map(|segment| match segment {
-        Segment::Placeholder(value) => Some(value),
-        _ => None,
-    })
+pub(crate) fn placeholders(segments: &[Segment]) -> Placeholders<'_, slice::Iter<'_, Segment>> {
+    Placeholders::of(segments.iter())
+}
+
+/// The placeholders of segments, including those inside `[ ]`.
+///
+/// It has a type of its own, because the compiler would build a chain of adapters anew for each use.
+pub(crate) struct Placeholders<'s, S> {
+    segments: S,
+    /// The rest of a `[ ]`.
+    optional: slice::Iter<'s, Segment>,
+}
+
+impl<'s, S: Iterator<Item = &'s Segment>> Placeholders<'s, S> {
+    pub(super) fn of(segments: S) -> Self {
+        let optional = slice::Iter::default();
+        Self { segments, optional }
+    }
+}
+
+impl<'s, S: Iterator<Item = &'s Segment>> Iterator for Placeholders<'s, S> {
+    type Item = &'s Placeholder;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.optional.next().or_else(|| self.segments.next())? {
+                Segment::Placeholder(value) => return Some(value),
+                Segment::Optional(inner) => self.optional = inner.iter(),
+                Segment::Literal(_) => {}
+            }
+        }
+    }
 }
 
 /// Returns the locations that `segments` read.
 pub(crate) fn locations(segments: &[Segment]) -> impl Iterator<Item = &Location> {
     placeholders(segments).filter_map(|value| value.variable.location())
-}
-
-/// Returns `segments` with the content of each `[ ]` in place of the `[ ]`.
-pub(crate) fn flatten(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
-    segments.iter().flat_map(|segment| match segment {
-        Segment::Optional(inner) => inner.as_slice(),
-        other => std::slice::from_ref(other),
-    })
 }
 
 #[cfg(test)]
