@@ -13,6 +13,8 @@ const INTERVAL: i64 = 1000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FileTime {
     recorded: i64,
+    /// Whether the file lacks a record that must not wait for [`INTERVAL`].
+    is_overdue: bool,
 }
 
 impl FileTime {
@@ -34,12 +36,12 @@ impl FileTime {
         Ok(match last.optional()? {
             Some(last) => {
                 let clock = clock.continue_from(last);
-                // Another process may open the file before the first batch. On a full disk, the
-                // first batch that succeeds writes the record.
-                let _: rusqlite::Result<()> = write(database, clock.read());
-                let file_time = Self {
+                let mut file_time = Self {
                     recorded: last.time,
+                    is_overdue: true,
                 };
+                // Another process may open the file before the first batch.
+                file_time.write_overdue(database, &clock);
                 (file_time, clock)
             }
             None => {
@@ -47,34 +49,46 @@ impl FileTime {
                 write(database, reading)?;
                 let file_time = Self {
                     recorded: reading.time,
+                    is_overdue: false,
                 };
                 (file_time, clock)
             }
         })
     }
 
-    /// Records `reading` if the last record is older than [`INTERVAL`]. Returns the new value for
-    /// the case that the transaction commits.
+    /// Records `reading` if a record is overdue, or if the last one is older than [`INTERVAL`].
+    /// Returns the new value for the case that the transaction commits.
     pub(super) fn record(
         self,
         transaction: &Transaction<'_>,
         reading: Reading,
     ) -> rusqlite::Result<Self> {
-        if reading.time.saturating_sub(self.recorded) < INTERVAL {
+        if !self.is_overdue && reading.time.saturating_sub(self.recorded) < INTERVAL {
             return Ok(self);
         }
         write(transaction, reading)?;
         Ok(Self {
             recorded: reading.time,
+            is_overdue: false,
         })
     }
 
-    /// Records `reading` after the system clock was set. From an older record, a process that opens
-    /// the file now could not tell how much time has passed.
-    pub(super) fn record_step(&mut self, database: &Connection, reading: Reading) {
-        // If it fails, the next batch writes the record.
+    /// Demands a record after the system clock was set. From an older record, a process that opens
+    /// the file could not tell how much time has passed.
+    pub(super) fn demand_record(&mut self) {
+        self.is_overdue = true;
+    }
+
+    /// Writes the record that is overdue, if there is one. After a failure, for example on a full
+    /// disk, the record stays overdue.
+    pub(super) fn write_overdue(&mut self, database: &Connection, clock: &Clock) {
+        if !self.is_overdue {
+            return;
+        }
+        let reading = clock.read();
         if write(database, reading).is_ok() {
             self.recorded = reading.time;
+            self.is_overdue = false;
         }
     }
 }

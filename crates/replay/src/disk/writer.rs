@@ -294,9 +294,10 @@ impl BatchWriter for Writer {
         self.sweep(SWEEP_ROWS);
         self.config.reserve.restore();
         if self.clock_watch.check(&self.config.clock).is_some() {
-            let reading = self.config.clock.read();
-            self.file_time.record_step(&self.database, reading);
+            self.file_time.demand_record();
         }
+        self.file_time
+            .write_overdue(&self.database, &self.config.clock);
     }
 
     fn database(&self) -> &Connection {
@@ -319,43 +320,4 @@ impl Command {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicI64;
-
-    use hookgate_sqlite::{Database, Durability};
-
-    use super::*;
-
-    #[test]
-    fn processes_count_the_same_time_after_the_system_clock_was_set_back() {
-        const HALF_HOUR: i64 = 1_800_000;
-        let folder = tempfile::tempdir().unwrap();
-        let shift = Arc::new(AtomicU64::new(0));
-        let wall_error = Arc::new(AtomicI64::new(0));
-        let open = || {
-            let clock = Clock::with_wall_error(Arc::clone(&shift), Arc::clone(&wall_error));
-            let database = Database::open(folder.path(), &FORMAT, Durability::Process, 0).unwrap();
-            let config = WriterConfig {
-                max_entries: 100,
-                clock,
-                notifier: Arc::new(SettlementNotifier::new()),
-                entry_count: Arc::default(),
-                commits: Arc::default(),
-                reserve: database.reserve,
-            };
-            Writer::new(database.writer, folder.path().to_owned(), config).unwrap()
-        };
-        let mut idle = open();
-        shift.store(HALF_HOUR.unsigned_abs(), Ordering::SeqCst);
-        wall_error.store(-HALF_HOUR, Ordering::SeqCst);
-        // The control: the last record shows only the time that the system clock confirms.
-        let too_early = open();
-        let behind = idle.config.clock.now() - too_early.config.clock.now();
-        assert!(behind > HALF_HOUR / 2, "{behind}");
-
-        idle.tick();
-        let before = idle.config.clock.now();
-        let behind = before - open().config.clock.now();
-        assert!(behind <= 0, "{behind}");
-    }
-}
+mod tests;
