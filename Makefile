@@ -17,6 +17,7 @@ PACKAGE_CHROOT := target/package-chroot
 PUBLISH_CHECK := target/publish-check
 PROXIES := target/proxies
 DESYNC := target/desync
+FAKETIME := target/faketime
 PROMTOOL := target/promtool
 EXPLAIN_RECIPE := target/explain-recipe
 EXPLAIN_PEERS := target/explain-peers
@@ -31,7 +32,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-layer-build bench-queue-engines queue-proof desync desync-origins bench-smoke instructions fuzz build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-layer-build bench-queue-engines queue-proof chaos desync desync-origins bench-smoke instructions fuzz build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool faketime explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -40,7 +41,7 @@ run: build-tools ## Build hookgate and show its verdict on genuine and forged de
 	$(CARGO) build --locked --release --package hookgate
 	target/release/hookgate demo
 
-test: build-tools redis http-clients terminal provider-sdks promtool valkey nats proxies ## Run every test, except for those of the page (test-page)
+test: build-tools redis http-clients terminal provider-sdks promtool faketime valkey nats proxies ## Run every test, except for those of the page (test-page)
 	HOOKGATE_PROVIDER_SDKS="$$PWD/$(PROVIDER_SDKS)" $(CARGO) test --locked --workspace --all-features
 	[[ ! -s $(VALKEY)/path ]] || HOOKGATE_REDIS_SERVER="$$(cat $(VALKEY)/path)" $(CARGO) test --locked \
 	  --workspace --all-features --test redis -- --skip a_tls_server
@@ -59,6 +60,11 @@ page-images: build-tools browser page-tools ## Take the pictures of docs/inspect
 queue-proof: build-tools redis nats ## Lose no event of 100 000 in 50 crashes, with lost responses, and with NATS servers
 	HOOKGATE_QUEUE_PROOF=full $(CARGO) test --locked --workspace --all-features --test e2e -- \
 	  outages::outage outages::lost_outcomes outages::cluster --nocapture
+
+# `make test` runs the same tests with fewer events. HOOKGATE_QUEUE_SEED repeats a run.
+chaos: build-tools redis nats faketime ## Lose and repeat no event of 80 000 under faults of network, process, clock and stores
+	HOOKGATE_QUEUE_PROOF=full $(CARGO) test --locked --workspace --all-features --test e2e -- \
+	  outages::chaos --nocapture
 
 strangers: build-tools provider-sdks ## Compare hookgate with the providers' own libraries
 	HOOKGATE_PROVIDER_SDKS="$$PWD/$(PROVIDER_SDKS)" $(CARGO) test --locked --workspace --all-features \
@@ -298,6 +304,10 @@ promtool:
 	  mkdir -p $(PROMTOOL) && cd $(PROMTOOL) && apt-get download -qq prometheus \
 	    && dpkg-deb --extract prometheus_*.deb package && mv package/usr/bin/promtool . \
 	    && rm -rf package prometheus_*.deb; }
+
+# The library by which tests set the system clock of a gateway.
+faketime:
+	@tests/proxies/install.sh $(FAKETIME) faketime:faketime
 
 # The gateway under test, and the npm packages of the tests of the page.
 page-tools:

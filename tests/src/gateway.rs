@@ -102,6 +102,11 @@ impl Gateway {
         self.admin
     }
 
+    /// Returns the id of the process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Closes the log pipe after the next line, so that writing to the log fails from then on.
     pub fn close_log_pipe(&mut self) {
         self.reads_log.store(false, Ordering::SeqCst);
@@ -151,7 +156,7 @@ impl Gateway {
     /// Sends the process a signal, such as `HUP`.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill")
-            .args(["-s", name, &self.process.id().to_string()])
+            .args(["-s", name, &self.id().to_string()])
             .status();
         assert!(
             sent.expect("`kill` is installed").success(),

@@ -8,6 +8,7 @@ mod chaos_proxy;
 mod client;
 mod delivery;
 mod gateway;
+mod own_disk;
 mod raw_http;
 mod starting_gateway;
 mod tokens;
@@ -15,13 +16,14 @@ mod upstream;
 mod vectors;
 
 pub use self::certificates::Certificates;
-pub use self::chaos_proxy::ChaosProxy;
+pub use self::chaos_proxy::{ChaosProxy, NetworkFault};
 pub use self::client::{
     Connection, Protocol, ReceivedResponse, get_admin, get_admin_with, send, send_bytes, send_over,
     send_raw, try_send,
 };
 pub use self::delivery::{SECRETS, TestProvider, now};
 pub use self::gateway::{Gateway, GatewayBuilder, sum_of_series};
+pub use self::own_disk::{fill, free, on_own_disk};
 pub use self::raw_http::{exchange, is_complete_response, raw_delivery, raw_request};
 pub use self::starting_gateway::binary;
 pub use self::tokens::replace_tokens;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -42,6 +42,8 @@ struct Shared {
 /// A request that the upstream received.
 #[derive(Clone, Debug)]
 pub struct ReceivedRequest {
+    /// The time at which its body was complete.
+    pub at: Instant,
     pub method: Method,
     pub path: String,
     pub headers: HeaderMap,
@@ -276,11 +278,15 @@ impl Drop for Upstream {
 
 async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, usize::MAX)
-        .await
-        .expect("the body is complete");
+    let Ok(body) = to_bytes(body, usize::MAX).await else {
+        // The client broke off, so there is no request to record.
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        return response;
+    };
     let path = parts.uri.to_string();
     let arrival = ReceivedRequest {
+        at: Instant::now(),
         method: parts.method,
         path,
         headers: parts.headers,

@@ -1,29 +1,36 @@
 //! The sent deliveries, their arrivals at the upstream, and the checker of both.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use hookgate_tests::ReceivedRequest;
 use sha2::{Digest, Sha256};
+
+/// An unsigned header of replays of accepted deliveries.
+pub(super) const REPLAY: &str = "x-replay";
 
 /// How the gateway answered a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// A 2xx response: the event must arrive.
     Accepted,
-    /// No response, because the gateway crashed. The event may arrive.
+    /// No response, because the gateway crashed or the connection broke. The event may arrive.
     Missing,
-    /// 503, because a store did not answer in time. The event may arrive.
+    /// A response that is not 2xx, for example because a store did not answer in time. The event may
+    /// arrive.
     Unavailable,
 }
 
-/// A delivery that a sender sent once.
+/// A delivery that a sender sent, once or several times.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) source: &'static str,
     /// The position among the deliveries of its sender.
     pub(super) position: usize,
     pub(super) digest: [u8; 32],
+    /// The last answer, with its time.
     pub(super) answer: Answer,
+    pub(super) answered: Instant,
 }
 
 /// A delivery that the upstream received.
@@ -33,6 +40,9 @@ pub(super) struct Arrival {
     pub(super) event: String,
     pub(super) attempt: u32,
     pub(super) digest: [u8; 32],
+    /// Whether the request has the header [`REPLAY`].
+    pub(super) is_replay: bool,
+    pub(super) at: Instant,
 }
 
 /// All deliveries of a test.
@@ -64,6 +74,9 @@ pub(super) enum QueueKind {
     /// answer after a later event, because its request outlives the gateway that was killed. A
     /// server that was killed may count the attempts of an event anew.
     Nats,
+    /// The gateway forwards each event before it answers, so no accepted event arrives later. A claim
+    /// that was released counts its attempts anew.
+    None,
 }
 
 /// The numbers of a correct history.
@@ -86,6 +99,8 @@ impl Arrival {
             event: header("hookgate-event-id"),
             attempt: header("hookgate-attempt").parse().expect("a number"),
             digest: digest(&request.body),
+            is_replay: request.headers.contains_key(REPLAY),
+            at: request.at,
         }
     }
 }
@@ -149,6 +164,14 @@ impl History {
         if arrivals.iter().any(|arrival| arrival.source != sent.source) {
             faults.push(format!("{id} arrived from another source"));
         }
+        if arrivals.iter().any(|arrival| arrival.is_replay) {
+            faults.push(format!("a replay of {id} arrived"));
+        }
+        let was_accepted = sent.answer == Answer::Accepted;
+        let is_late = arrivals.iter().any(|arrival| arrival.at > sent.answered);
+        if queue == QueueKind::None && was_accepted && is_late {
+            faults.push(format!("{id} arrived after it was accepted"));
+        }
         let are_counted = arrivals.is_sorted_by(|a, b| a.attempt < b.attempt);
         if queue == QueueKind::Disk && !are_counted {
             let attempts: Vec<_> = arrivals.iter().map(|arrival| arrival.attempt).collect();
@@ -166,7 +189,7 @@ impl History {
             };
             let is_first = arrived.insert(&arrival.event);
             let is_checked = match queue {
-                QueueKind::Disk => true,
+                QueueKind::Disk | QueueKind::None => true,
                 QueueKind::Nats => is_first && sent.answer == Answer::Accepted,
             };
             if !is_checked {
@@ -202,19 +225,24 @@ pub(super) fn digest(body: &[u8]) -> [u8; 32] {
 /// A correct history of ten events of one source, with one duplicate.
 fn correct_history() -> History {
     let mut history = History::default();
+    let start = Instant::now();
     for position in 0..10 {
+        let at = start + Duration::from_secs(position as u64);
         let (event, digest) = (format!("evt_{position}"), digest(&[position as u8]));
         let arrival = Arrival {
             source: "beatapi".to_owned(),
             event: event.clone(),
             attempt: 1,
             digest,
+            is_replay: false,
+            at,
         };
         let sent = Sent {
             source: "beatapi",
             position,
             digest,
             answer: Answer::Accepted,
+            answered: at + Duration::from_millis(1),
         };
         history.sent.insert(event, sent);
         history.arrivals.push(arrival.clone());
@@ -256,7 +284,7 @@ fn the_checker_accepts_a_correct_history() {
 #[test]
 fn the_checker_finds_each_planted_fault() {
     type Plant = fn(&mut History);
-    let faults: [(&str, Plant); 7] = [
+    let faults: [(&str, Plant); 8] = [
         ("evt_9 of beatapi was accepted and is lost", |history| {
             history.arrivals.pop();
         }),
@@ -265,6 +293,9 @@ fn the_checker_finds_each_planted_fault() {
         }),
         ("evt_0 arrived from another source", |history| {
             history.arrivals[0].source = "beel".to_owned();
+        }),
+        ("a replay of evt_0 arrived", |history| {
+            history.arrivals[0].is_replay = true;
         }),
         ("evt_3 arrived and was not sent", |history| {
             history.sent.remove("evt_3");
@@ -285,4 +316,20 @@ fn the_checker_finds_each_planted_fault() {
         plant(&mut history);
         assert_eq!(history.check(LIMITS), Err(vec![expected.to_owned()]));
     }
+}
+
+#[test]
+fn without_a_queue_the_checker_finds_an_arrival_after_the_acceptance() {
+    let limits = Limits {
+        queue: QueueKind::None,
+        ..LIMITS
+    };
+    let mut history = correct_history();
+    assert!(history.check(limits).is_ok());
+    history.arrivals[5].at += Duration::from_millis(2);
+    let expected = "evt_4 arrived after it was accepted".to_owned();
+    assert_eq!(history.check(limits), Err(vec![expected]));
+    // The sender of an event without an answer sends it again, so it may arrive at any time.
+    history.sent.get_mut("evt_4").expect("it was sent").answer = Answer::Missing;
+    assert!(history.check(limits).is_ok());
 }

@@ -2,7 +2,7 @@
 //!
 //! `make queue-proof` runs the same test with 20 000 events.
 
-use hookgate_tests::{ChaosProxy, TestProvider, Upstream};
+use hookgate_tests::{ChaosProxy, NetworkFault, TestProvider, Upstream};
 
 use super::drain::wait_until_drained;
 use super::history::{Limits, QueueKind};
@@ -18,7 +18,8 @@ async fn lost_outcomes_lose_no_event() {
     let events = Scale::of_lost_outcomes();
     let (mut rng, seed) = seeded();
     let upstream = Upstream::start().await;
-    let proxy = ChaosProxy::start(upstream.address(), LOSS, rng.u64(..)).await;
+    let proxy = ChaosProxy::start(upstream.address(), rng.u64(..), &[]).await;
+    proxy.set_fault(Some(NetworkFault::LostResponses(LOSS)));
     let stores = tempfile::tempdir().expect("the temporary folder is created");
     let gateway = sources::gateway(proxy.address(), Stores::Disk(stores.path()), LONG_TIMEOUT);
     let gateway = gateway.start_without_default_sources();
@@ -31,15 +32,15 @@ async fn lost_outcomes_lose_no_event() {
     wait_until_drained(&gateway, &upstream, &senders).await;
     let limits = Limits {
         // Each lost response repeats its delivery once.
-        duplicates: proxy.lost(),
+        duplicates: proxy.broken(),
         ordered: &sources::ORDERED,
         queue: QueueKind::Disk,
     };
     let summary = senders.with_history(|history| history.check(limits));
     let summary = summary.unwrap_or_else(|faults| panic!("seed {seed}: {faults:#?}"));
-    println!("{} responses lost, {summary:?}", proxy.lost());
+    println!("{} responses lost, {summary:?}", proxy.broken());
     assert!(summary.accepted >= events);
     // The control: the proxy does lose responses, and the deliveries are repeated.
-    assert!(proxy.lost() > events / 5);
+    assert!(proxy.broken() > events / 5);
     assert!(summary.duplicates > events / 5);
 }

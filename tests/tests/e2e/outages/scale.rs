@@ -41,6 +41,11 @@ impl Scale {
         }
     }
 
+    /// Returns the number of events of a chaos test.
+    pub(super) fn of_chaos() -> usize {
+        if is_full() { 20_000 } else { 400 }
+    }
+
     /// Returns the number of events of the test of lost outcomes.
     pub(super) fn of_lost_outcomes() -> usize {
         if is_full() { 20_000 } else { 300 }

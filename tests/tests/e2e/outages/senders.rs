@@ -1,20 +1,22 @@
-//! Senders that never repeat a delivery, in front of gateways that crash.
+//! Senders in front of gateways that crash. They never repeat a delivery, or retry as in
+//! [`super::retries`].
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fastrand::Rng;
-use hookgate_tests::{Connection, TestProvider, now};
-use http::{Request, StatusCode};
+use hookgate_tests::{Connection, ReceivedResponse, TestProvider, now};
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::combinators::BoxBody;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::history::{Answer, History, Sent, digest};
+use super::retries::RetryCounts;
 use super::sources::ORDERED;
 
 /// A text in each genuine body.
@@ -23,6 +25,8 @@ pub(super) const GENUINE: &str = "genuine-4c0f1e";
 pub(super) const CANARY: &str = "canary-9d27ab";
 /// Number of senders of each source whose deliveries have no order.
 const SENDERS: usize = 4;
+/// Number of senders of each source if they retry. Some of them wait for their next attempt.
+pub(super) const RETRYING_SENDERS: usize = 8;
 /// More than the number of deliveries that one sender sends in one phase.
 const POSITIONS: usize = 1 << 32;
 /// How long a sender waits after a response of 503.
@@ -32,37 +36,84 @@ const PAUSE_AFTER_ENOUGH: Duration = Duration::from_millis(200);
 /// Maximum number of random bytes in a body.
 const MAX_RANDOM: usize = 3000;
 
+/// The behaviour of a sender after an answer that is not 2xx, and without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Policy {
+    /// The sender goes on with its next event.
+    SendOnce,
+    /// The sender sends the same event again, as providers do.
+    Retry,
+}
+
 /// All senders, with the history of their deliveries.
 #[derive(Clone)]
 pub(super) struct Senders {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
+    policy: Policy,
     /// The addresses of the gateways that run.
     gateways: watch::Sender<Vec<SocketAddr>>,
     accepted: AtomicUsize,
     forged: AtomicUsize,
+    pub(super) retries: RetryCounts,
     history: Mutex<History>,
 }
 
 /// One sender. It sends its next delivery after the answer to the last one.
-struct Sender {
-    shared: Arc<Shared>,
-    provider: TestProvider,
+pub(super) struct Sender {
+    pub(super) shared: Arc<Shared>,
+    pub(super) provider: TestProvider,
     number: usize,
     position: usize,
-    rng: Rng,
-    connection: Option<Connection>,
+    pub(super) rng: Rng,
+    pub(super) connection: Option<Connection>,
+    /// Accepted deliveries, which attackers have captured.
+    pub(super) captures: Vec<Delivery>,
+}
+
+/// A signed delivery of a new event. A sender can send it several times.
+#[derive(Clone, Debug)]
+pub(super) struct Delivery {
+    pub(super) id: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Policy {
+    /// Returns the number of senders of a source.
+    fn senders(self, source: &str) -> usize {
+        match self {
+            Self::SendOnce if ORDERED.contains(&source) => 1,
+            Self::SendOnce => SENDERS,
+            Self::Retry => RETRYING_SENDERS,
+        }
+    }
+
+    /// Returns the share of forged deliveries.
+    fn forged(self) -> f64 {
+        match self {
+            Self::SendOnce => 0.1,
+            Self::Retry => 0.05,
+        }
+    }
 }
 
 impl Senders {
-    /// Creates senders that wait for a gateway.
+    /// Creates senders that wait for a gateway, and send each event once.
     pub(super) fn new() -> Self {
+        Self::with_policy(Policy::SendOnce)
+    }
+
+    /// Creates senders that wait for a gateway.
+    pub(super) fn with_policy(policy: Policy) -> Self {
         let shared = Shared {
+            policy,
             gateways: watch::Sender::new(Vec::new()),
             accepted: AtomicUsize::new(0),
             forged: AtomicUsize::new(0),
+            retries: RetryCounts::default(),
             history: Mutex::default(),
         };
         Self {
@@ -84,6 +135,11 @@ impl Senders {
     /// Returns the number of forged deliveries that the gateway refused.
     pub(super) fn forged(&self) -> usize {
         self.shared.forged.load(Ordering::SeqCst)
+    }
+
+    /// Returns the numbers of retries and replays.
+    pub(super) fn retries(&self) -> &RetryCounts {
+        &self.shared.retries
     }
 
     /// Sends new events of `providers` until `accepted` deliveries in total are accepted. `phase`
@@ -113,18 +169,15 @@ impl Senders {
         let is_faulty = Arc::new(AtomicBool::new(true));
         let mut senders = JoinSet::new();
         for provider in providers {
-            let count = match ORDERED.contains(&provider.name) {
-                true => 1,
-                false => SENDERS,
-            };
-            for number in 0..count {
+            for number in 0..self.shared.policy.senders(provider.name) {
                 let sender = Sender {
                     shared: Arc::clone(&self.shared),
                     provider: provider.clone(),
-                    number: phase * SENDERS + number,
+                    number: phase * RETRYING_SENDERS + number,
                     position: phase * POSITIONS,
                     rng: rng.fork(),
                     connection: None,
+                    captures: Vec::new(),
                 };
                 senders.spawn(sender.run(accepted, Arc::clone(&is_faulty)));
             }
@@ -151,44 +204,62 @@ impl Sender {
                 }
                 sleep(PAUSE_AFTER_ENOUGH).await;
             }
-            if self.rng.u8(..) < 25 {
+            if self.rng.f64() < self.shared.policy.forged() {
                 self.send_forged().await;
             }
-            self.send_genuine().await;
+            match self.shared.policy {
+                Policy::SendOnce => self.send_once().await,
+                Policy::Retry => self.send_with_retries().await,
+            }
         }
     }
 
-    async fn send_genuine(&mut self) {
-        let (name, number) = (self.provider.name, self.number);
-        let id = format!("evt_{name}_{number}_{}", self.position);
-        let body = self.body(&id, GENUINE);
-        let headers = self.provider.sign(&body, now(), &id);
-        let digest = digest(&body);
-        let request = self.provider.request(headers, body);
-        let status = self.send(request).await;
-        let answer = match status {
-            Some(status) if status.is_success() => {
-                self.shared.accepted.fetch_add(1, Ordering::SeqCst);
-                Answer::Accepted
-            }
+    async fn send_once(&mut self) {
+        let delivery = self.next_delivery();
+        let response = self.send(delivery.request(&self.provider)).await;
+        let answer = match response.map(|response| response.status) {
+            Some(status) if status.is_success() => Answer::Accepted,
             Some(status) => {
                 // A store that needs too long for its answer is unavailable.
                 let is_allowed = status == StatusCode::SERVICE_UNAVAILABLE;
-                assert!(is_allowed, "{id} was answered with {status}");
+                assert!(is_allowed, "{} was answered with {status}", delivery.id);
                 sleep(PAUSE).await;
                 Answer::Unavailable
             }
             None => Answer::Missing,
         };
-        let sent = Sent {
-            source: name,
-            position: self.position,
-            digest,
-            answer,
-        };
+        self.record(&delivery, answer);
+    }
+
+    /// Signs a delivery of the next event.
+    pub(super) fn next_delivery(&mut self) -> Delivery {
+        let id = format!(
+            "evt_{}_{}_{}",
+            self.provider.name, self.number, self.position
+        );
         self.position += 1;
+        let body = self.body(&id, GENUINE);
+        Delivery {
+            headers: self.provider.sign(&body, now(), &id),
+            body,
+            id,
+        }
+    }
+
+    /// Adds a delivery to the history after its last answer.
+    pub(super) fn record(&mut self, delivery: &Delivery, answer: Answer) {
+        let sent = Sent {
+            source: self.provider.name,
+            position: self.position,
+            digest: digest(&delivery.body),
+            answer,
+            answered: Instant::now(),
+        };
         let mut history = self.shared.history.lock().expect("no sender panics");
-        history.sent.insert(id, sent);
+        history.sent.insert(delivery.id.clone(), sent);
+        if answer == Answer::Accepted {
+            self.shared.accepted.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     async fn send_forged(&mut self) {
@@ -197,20 +268,24 @@ impl Sender {
         let mut headers = self.provider.sign(b"another body", now(), &id);
         headers.insert("x-canary", CANARY.parse().expect("the value is valid"));
         let request = self.provider.request(headers, body);
-        if let Some(status) = self.send(request).await {
-            assert_eq!(status, StatusCode::UNAUTHORIZED);
-            self.shared.forged.fetch_add(1, Ordering::SeqCst);
-        }
+        let Some(response) = self.send(request).await else {
+            return;
+        };
+        // A request that a fault has cut off may get another answer.
+        let status = response.status;
+        let is_cut = self.shared.policy == Policy::Retry && !status.is_success();
+        assert!(status == StatusCode::UNAUTHORIZED || is_cut, "{status}");
+        self.shared.forged.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Sends a request once. Returns `None` if no response came.
-    async fn send(
+    pub(super) async fn send(
         &mut self,
         request: Request<BoxBody<Bytes, std::io::Error>>,
-    ) -> Option<StatusCode> {
+    ) -> Option<ReceivedResponse> {
         let connection = self.connect().await;
         match connection.send(request).await {
-            Ok(response) => Some(response.status),
+            Ok(response) => Some(response),
             Err(_) => {
                 self.connection = None;
                 None
@@ -249,5 +324,15 @@ impl Sender {
             "id": id, "type": "test", "event": "test", "marker": marker, "random": random,
         });
         event.to_string().into()
+    }
+}
+
+impl Delivery {
+    /// Returns a request with this delivery.
+    pub(super) fn request(
+        &self,
+        provider: &TestProvider,
+    ) -> Request<BoxBody<Bytes, std::io::Error>> {
+        provider.request(self.headers.clone(), self.body.clone())
     }
 }

@@ -28,9 +28,9 @@ pub(super) enum Stores<'s> {
     Shared { redis: &'s str, nats: &'s str },
 }
 
-/// Prepares a gateway with these stores. A lease is `timeout` and 10 s.
-pub(super) fn gateway(upstream: SocketAddr, stores: Stores<'_>, timeout: &str) -> GatewayBuilder {
-    let builder = Gateway::builder(upstream)
+/// Prepares a gateway without stores. Its log has no access lines, and no test exceeds its limits.
+pub(super) fn without_stores(upstream: SocketAddr, timeout: &str) -> GatewayBuilder {
+    Gateway::builder(upstream)
         // The log of many deliveries would fill the memory of the test.
         .server("access_log = \"off\"")
         .env("HOOKGATE_LOG", "info")
@@ -38,8 +38,12 @@ pub(super) fn gateway(upstream: SocketAddr, stores: Stores<'_>, timeout: &str) -
             "timeout = {timeout:?}\nmax_connections = {}",
             2 * WORKERS
         ))
-        .table("[limits]\nrefused_per_minute = { address = 4000000000, source = 4000000000 }");
-    let builder = with_stores(builder, stores);
+        .table("[limits]\nrefused_per_minute = { address = 4000000000, source = 4000000000 }")
+}
+
+/// Prepares a gateway with these stores. A lease is `timeout` and 10 s.
+pub(super) fn gateway(upstream: SocketAddr, stores: Stores<'_>, timeout: &str) -> GatewayBuilder {
+    let builder = with_stores(without_stores(upstream, timeout), stores);
     SECRETS
         .iter()
         .enumerate()

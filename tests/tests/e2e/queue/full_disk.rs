@@ -1,62 +1,18 @@
-//! A gateway whose replay store and queue are on one disk that another program fills. The test
-//! starts itself again in a mount namespace of its own, where the disk is a small tmpfs.
+//! A gateway whose replay store and queue are on one disk that another program fills.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
-use hookgate_tests::{Behaviour, Gateway, Upstream};
+use hookgate_tests::{Behaviour, Gateway, Upstream, fill, free, on_own_disk};
 use http::StatusCode;
 use tokio::time::sleep;
 
 use super::{
-    POLL_INTERVAL, SOON, WAIT_TIMEOUT, deliver, folder, header, wait_until_empty,
-    with_queue_settings,
+    POLL_INTERVAL, SOON, WAIT_TIMEOUT, deliver, header, wait_until_empty, with_queue_settings,
 };
 
 const FAIL: Behaviour = Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR);
 const ACCEPT: Behaviour = Behaviour::Status(StatusCode::NO_CONTENT);
-
-/// The environment variable with the folder of the disk, in the namespace.
-const DISK: &str = "HOOKGATE_TEST_DISK";
-
-/// Runs `test` again in a namespace with a disk of `size`. Returns the folder of the disk in that
-/// process, and `None` in this one.
-fn on_own_disk(test: &str, size: &str) -> Option<PathBuf> {
-    if let Some(disk) = std::env::var_os(DISK) {
-        return Some(disk.into());
-    }
-    let runs = |command: &mut Command| command.status().is_ok_and(|status| status.success());
-    if !runs(Command::new("unshare").args(["-rm", "true"])) {
-        eprintln!("{test}: skipped, because `unshare -rm` is not allowed here");
-        return None;
-    }
-    let disk = folder();
-    let script = format!("mount -t tmpfs -o size={size} none \"${DISK}\" && exec \"$0\" \"$@\"");
-    let test_binary = std::env::current_exe().expect("the test has a path");
-    let passed = runs(
-        Command::new("unshare")
-            .args(["-rm", "sh", "-c", &script])
-            .arg(test_binary)
-            .args([test, "--exact", "--nocapture"])
-            .env(DISK, disk.path()),
-    );
-    assert!(passed, "{test} failed in its namespace");
-    None
-}
-
-/// Writes a file until the disk has no free byte, as another program does.
-fn fill(disk: &Path) {
-    let mut options = fs::OpenOptions::new();
-    let filler = options.create(true).append(true).open(disk.join("filler"));
-    let mut filler = filler.expect("the file is created");
-    for chunk in [64 << 10, 4096, 1] {
-        while filler.write_all(&vec![b'x'; chunk]).is_ok() {}
-    }
-}
 
 /// The deliveries that a sender has sent.
 #[derive(Default)]
@@ -154,7 +110,7 @@ async fn a_gateway_on_a_full_disk_loses_no_accepted_delivery_and_drains() {
     assert!(lost.is_empty(), "{lost:?}\n{}", gateway.log());
 
     // With free space, the senders repeat the refused deliveries, and the gateway accepts them.
-    fs::remove_file(disk.join("filler")).expect("the file is removed");
+    free(&disk);
     for id in &sent.refused {
         deliver_until_accepted(&gateway, id).await;
     }
