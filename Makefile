@@ -32,7 +32,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-layer-build bench-queue-engines queue-proof chaos desync desync-origins bench-smoke instructions fuzz build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool faketime explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-layer-build bench-queue-engines queue-proof chaos soak proof desync desync-origins bench-smoke instructions fuzz build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool faketime explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -65,6 +65,15 @@ queue-proof: build-tools redis nats ## Lose no event of 100 000 in 50 crashes, w
 chaos: build-tools redis nats faketime ## Lose and repeat no event of 80 000 under faults of network, process, clock and stores
 	HOOKGATE_QUEUE_PROOF=full $(CARGO) test --locked --workspace --all-features --test e2e -- \
 	  outages::chaos --nocapture
+
+# The run takes twelve minutes and needs a quiet machine.
+soak: build-tools ## Measure that the memory of a gateway does not grow while its events turn over ten times
+	$(PYTHON) benches/compare/run.py --check --only hookgate
+	$(PYTHON) benches/compare/soak.py
+
+# A run that was interrupted goes on with the next step. The record goes to benches/records.
+proof: build-tools ## Run every proof and every test, and write a record of each row of docs/pitfalls.md
+	$(PYTHON) benches/proof.py --record benches/records/$$(date +%F)-proof.md
 
 strangers: build-tools provider-sdks ## Compare hookgate with the providers' own libraries
 	HOOKGATE_PROVIDER_SDKS="$$PWD/$(PROVIDER_SDKS)" $(CARGO) test --locked --workspace --all-features \
