@@ -63,8 +63,8 @@ queue-proof: build-tools redis nats ## Lose no event of 100 000 in 50 crashes, w
 
 # `make test` runs the same tests with fewer events. HOOKGATE_QUEUE_SEED repeats a run.
 chaos: build-tools redis nats faketime ## Lose and repeat no event of 80 000 under faults of network, process, clock and stores
-	HOOKGATE_QUEUE_PROOF=full $(CARGO) test --locked --workspace --all-features --test e2e -- \
-	  outages::chaos --nocapture
+	HOOKGATE_QUEUE_PROOF=full HOOKGATE_TEST_DISK_REQUIRED=1 $(CARGO) test --locked --workspace \
+	  --all-features --test e2e -- outages::chaos --nocapture
 
 # The run takes twelve minutes and needs a quiet machine.
 soak: build-tools ## Measure that the memory of a gateway does not grow while its events turn over ten times
