@@ -66,7 +66,7 @@ chaos: build-tools redis nats faketime ## Lose and repeat no event of 80 000 und
 	HOOKGATE_QUEUE_PROOF=full HOOKGATE_TEST_DISK_REQUIRED=1 $(CARGO) test --locked --workspace \
 	  --all-features --test e2e -- outages::chaos --nocapture
 
-# The run takes twelve minutes and needs a quiet machine.
+# The run takes fifteen minutes and needs a quiet machine.
 soak: build-tools ## Measure that the memory of a gateway does not grow while its events turn over ten times
 	$(PYTHON) benches/compare/run.py --check --only hookgate
 	$(PYTHON) benches/compare/soak.py
