@@ -124,7 +124,9 @@ impl ResponseFraming {
         }
         let (body, allows_reuse) = match (coding, codings.next(), length) {
             (Some(coding), None, length) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-                (Body::chunked(Strictness::Lenient), length.is_none())
+                // HTTP/1.0 has no transfer coding: the framing is in doubt (RFC 9112 §6.1).
+                let is_certain = length.is_none() && response.version != Version::HTTP_10;
+                (Body::chunked(Strictness::Lenient), is_certain)
             }
             (Some(_), ..) => return None,
             (None, _, Some(length)) => (Body::Known(length), true),
@@ -313,6 +315,22 @@ mod tests {
         }
         let head = framing(Method::HEAD, 200, &[(LENGTH, "5")]);
         assert_eq!(head, Some((Body::Done, true)));
+    }
+
+    /// RFC 9112 §6.1.
+    #[test]
+    fn a_transfer_coding_in_http_1_0_prevents_reuse() {
+        for (version, allows_reuse) in [(Version::HTTP_11, true), (Version::HTTP_10, false)] {
+            let (mut head, ()) = http::Response::new(()).into_parts();
+            head.version = version;
+            let chunked = HeaderValue::from_static("chunked");
+            head.headers.insert(TRANSFER_ENCODING, chunked);
+            let expected = ResponseFraming {
+                body: Body::chunked(Strictness::Lenient),
+                allows_reuse,
+            };
+            assert_eq!(ResponseFraming::of(&Method::POST, &head), Some(expected));
+        }
     }
 
     #[test]
