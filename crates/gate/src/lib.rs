@@ -98,6 +98,7 @@ pub use self::source::{
 #[doc(hidden)]
 pub mod internal {
     pub use crate::outcome::{is_grpc_response, is_withheld};
+    pub use crate::refusal::OUTCOME;
     pub use crate::shared_lookups::SharedLookups;
     use crate::source::Source;
 

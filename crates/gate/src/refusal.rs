@@ -13,7 +13,7 @@ use crate::audience::Audience;
 use crate::reason::{GrpcStatus, Reason};
 
 /// Says whether hookgate or the upstream responded, and with what outcome.
-pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("hookgate-outcome");
+pub const OUTCOME: HeaderName = HeaderName::from_static("hookgate-outcome");
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// A refused delivery: the reason, and the status of the response.

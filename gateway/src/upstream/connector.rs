@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookgate_gate::internal::OUTCOME;
 use http::HeaderMap;
 use pingora_core::connectors::http::v2;
 use pingora_core::connectors::{ConnectorOptions, TransportConnector};
@@ -193,6 +194,16 @@ impl UpstreamSession {
             Self::Http1(connection) => connection.response(),
             Self::Http2(stream) => &stream.response,
         }
+    }
+
+    /// Removes `hookgate-outcome` from the head of the response: the field marks the responses of
+    /// the gateway itself.
+    pub(super) fn remove_outcome(&mut self) {
+        let head = match self {
+            Self::Http1(connection) => connection.response_mut(),
+            Self::Http2(stream) => &mut stream.response,
+        };
+        head.remove_header(&OUTCOME);
     }
 
     /// Reads the next chunk of the body.

@@ -165,6 +165,11 @@ impl Http1Connection {
         &self.response
     }
 
+    /// Returns the same head, to change it.
+    pub(super) fn response_mut(&mut self) -> &mut ResponseHeader {
+        &mut self.response
+    }
+
     /// Reads the next chunk of the body.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
         let part = self.body.next(&mut self.connection).await?;

@@ -229,7 +229,7 @@ impl Upstream {
             DeliveryGuarantee::AtMostOnce => ConnectionChoice::SingleUse,
         };
         let mut is_repeated = false;
-        let (session, is_sent_whole) = loop {
+        let (mut session, is_sent_whole) = loop {
             let attempt = self.attempt(&backend, choice, request, body, deadline);
             match attempt.await {
                 Ok(exchanged) => break exchanged,
@@ -248,6 +248,7 @@ impl Upstream {
                 }
             }
         };
+        session.remove_outcome();
         Ok(UpstreamResponse {
             connector: &self.connector,
             backend,
