@@ -8,6 +8,7 @@ mod chaos_proxy;
 mod client;
 mod delivery;
 mod gateway;
+pub mod http2_frames;
 mod own_disk;
 mod raw_http;
 mod starting_gateway;

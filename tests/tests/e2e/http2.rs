@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookgate_tests::http2_frames::{
+    CONTINUATION, DATA, END_HEADERS, HEADERS, PREFACE, SETTINGS, frame, literal_fields,
+};
 use hookgate_tests::{Behaviour, Gateway, Protocol, TestProvider, Upstream, now, send_over};
 use http::{HeaderValue, Request, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,11 +17,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 const H2C: &str = "h2c = true";
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const SETTINGS: u8 = 4;
-const HEADERS: u8 = 1;
-const DATA: u8 = 0;
-const CONTINUATION: u8 = 9;
 
 fn beatapi() -> TestProvider {
     TestProvider::named("beatapi")
@@ -65,18 +63,6 @@ async fn start_delivery(
         tokio::task::yield_now().await;
     }
     (client, response, stream)
-}
-
-/// Returns an HTTP/2 frame.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len())
-        .expect("the payload is short")
-        .to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
 }
 
 /// Returns whether the gateway closes the connection within a minute.
@@ -382,18 +368,11 @@ async fn silent_connections_are_closed_and_pooled_ones_that_answer_pings_are_not
     assert_eq!(deliver("evt_2").await, StatusCode::NO_CONTENT);
 }
 
-/// Returns a HEADERS frame of a request, with literal fields that are not indexed (RFC 7541 §6.2.2).
+/// Returns a HEADERS frame of a request.
 fn literal_head(stream: u32, fields: &[(&str, &[u8])]) -> Vec<u8> {
     // `:method: POST` and `:scheme: http` of the static table.
-    let mut block = vec![0x83, 0x86];
-    for (name, value) in fields {
-        block.push(0);
-        for text in [name.as_bytes(), value] {
-            block.push(u8::try_from(text.len()).expect("the text is short"));
-            block.extend(text);
-        }
-    }
-    frame(HEADERS, 4, stream, &block)
+    let block = [&[0x83, 0x86][..], &literal_fields(fields.iter().copied())].concat();
+    frame(HEADERS, END_HEADERS, stream, &block)
 }
 
 /// The parser of HTTP/2 ends the connection at such a field, which RFC 9113 §5.4.1 allows. The

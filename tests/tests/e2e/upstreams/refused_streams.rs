@@ -7,24 +7,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use hookgate_tests::http2_frames::{
+    ACK, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, frame, read_frame,
+};
 use hookgate_tests::{Gateway, now, send};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{beatapi, deliver_own, gateway};
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
 /// `SETTINGS_INITIAL_WINDOW_SIZE` of 16 MiB, so that the server need not extend the windows.
 const LARGE_WINDOW: &[u8] = &[0, 4, 1, 0, 0, 0];
 const LARGE_INCREMENT: &[u8] = &[1, 0, 0, 0];
-/// The flag of a last frame of DATA or HEADERS, and of an acknowledgement of SETTINGS.
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 /// `:status: 204` of the static table (RFC 7541, appendix A).
 const STATUS_204: &[u8] = &[0x89];
 
@@ -118,10 +113,15 @@ impl Server {
         // The streams whose bodies are read.
         let mut accepted = HashSet::new();
         loop {
-            let (kind, flags, id, len) = read(&mut stream).await?;
+            let Frame {
+                kind,
+                flags,
+                stream: id,
+                payload,
+            } = read_frame(&mut stream).await?;
             let is_last = flags & END_STREAM != 0;
             match kind {
-                SETTINGS if !is_last => write(&mut stream, SETTINGS, END_STREAM, 0, &[]).await?,
+                SETTINGS if flags & ACK == 0 => write(&mut stream, SETTINGS, ACK, 0, &[]).await?,
                 HEADERS => match self.begin() {
                     Answer::Success => drop(accepted.insert(id)),
                     Answer::Reset(reason) => {
@@ -135,13 +135,13 @@ impl Server {
                         go_away(&mut stream, id, reason).await?;
                         // A reset of the connection would discard the frame.
                         stream.shutdown().await.ok()?;
-                        while read(&mut stream).await.is_some() {}
+                        while read_frame(&mut stream).await.is_some() {}
                         return None;
                     }
                     Answer::Close => return None,
                 },
                 DATA if accepted.contains(&id) => {
-                    self.state.lock().expect("no panic").1.bytes += len;
+                    self.state.lock().expect("no panic").1.bytes += payload.len();
                 }
                 _ => {}
             }
@@ -153,22 +153,8 @@ impl Server {
     }
 }
 
-/// Reads a frame: its type, its flags, its stream, and the length of its payload.
-async fn read(stream: &mut TcpStream) -> Option<(u8, u8, u32, usize)> {
-    let mut head = [0; 9];
-    stream.read_exact(&mut head).await.ok()?;
-    let [a, b, c, kind, flags, id @ ..] = head;
-    let len = u32::from_be_bytes([0, a, b, c]) as usize;
-    stream.read_exact(&mut vec![0; len]).await.ok()?;
-    Some((kind, flags, u32::from_be_bytes(id), len))
-}
-
 async fn write(stream: &mut TcpStream, kind: u8, flags: u8, id: u32, payload: &[u8]) -> Option<()> {
-    let len = u32::try_from(payload.len()).expect("a short frame");
-    let mut frame = len.to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(id.to_be_bytes());
-    frame.extend(payload);
+    let frame = frame(kind, flags, id, payload);
     stream.write_all(&frame).await.ok()
 }
 
