@@ -264,7 +264,7 @@ bench-smoke: build-tools redis ## Run every benchmark once and check its verdict
 	$(CARGO) test --locked --workspace --all-features --bench verify --bench replay --bench layer
 
 # `make test` sends a part of the requests to the first four of these servers.
-desync: build-tools desync-origins ## Send 600 ambiguous requests to nine servers behind the gateway
+desync: build-tools desync-origins ## Send 600 ambiguous requests to nine servers, 250 hostile answers, and 270 sequences of HTTP/2 frames
 	HOOKGATE_DESYNC=full $(CARGO) test --locked --workspace --all-features --test e2e -- \
 	  desync:: --nocapture
 

@@ -3,11 +3,16 @@
 //! control: its origins see requests without a valid signature.
 //!
 //! `make test` sends every eighth request to the origins of `make proxies`. `make desync` sends all
-//! of them to all origins.
+//! of them to all origins. [`answers`] has hostile upstreams, and [`frames`] has HTTP/2.
 
+mod answers;
 mod checker;
 mod corpus;
+mod frames;
 mod origins;
+mod sender;
+mod trial;
+mod verdict;
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
@@ -119,11 +124,17 @@ fn is_forbidden(name: &str, value: &str) -> bool {
 /// Sends the requests through a pipe, which understands none of them.
 async fn behind_a_pipe(kind: Kind, cases: Vec<Case>) -> Verdict {
     let origin = Origin::start(kind).await;
+    send_all(pipe_to(origin.address).await, cases).await;
+    origin.settle().await;
+    check(&origin.received())
+}
+
+/// Returns the address of a pipe to `address`, with a connection for each connection.
+async fn pipe_to(address: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
     let pipe = listener.local_addr().expect("the listener is bound");
-    let address = origin.address;
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             tokio::spawn(async move {
@@ -133,9 +144,7 @@ async fn behind_a_pipe(kind: Kind, cases: Vec<Case>) -> Verdict {
             });
         }
     });
-    send_all(pipe, cases).await;
-    origin.settle().await;
-    check(&origin.received())
+    pipe
 }
 
 /// Sends each request on a connection of its own, and reads until the server closes it.
