@@ -63,13 +63,20 @@ impl BodyError {
     }
 }
 
-/// Logs the cause of a failed read and returns the [`BodyError`] among its causes.
-pub(crate) fn body_error(error: &(dyn Error + 'static)) -> BodyError {
+/// Logs the cause of a failed read and returns the [`BodyError`] among its causes. `is_limit` says
+/// whether a cause is the size limit of another layer.
+pub fn body_error(
+    error: &(dyn Error + 'static),
+    is_limit: impl Fn(&(dyn Error + 'static)) -> bool,
+) -> BodyError {
     tracing::debug!(error, "reading the body failed");
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<BodyError>() {
             return *error;
+        }
+        if is_limit(error) {
+            return BodyError::TooLarge;
         }
         // The source of an I/O error is not the error inside of it, but the source of that one.
         let inner = error

@@ -40,6 +40,7 @@ mod body_source;
 mod boot_fence;
 mod claim_guard;
 mod clock;
+mod decision_log;
 mod delivery;
 mod duplicate;
 mod first_responses;
@@ -97,6 +98,8 @@ pub use self::source::{
 /// API and may change in any version.
 #[doc(hidden)]
 pub mod internal {
+    pub use crate::body_source::body_error;
+    pub use crate::decision_log::LoggedDecision;
     pub use crate::outcome::{is_grpc_response, is_withheld};
     pub use crate::refusal::OUTCOME;
     pub use crate::shared_lookups::SharedLookups;

@@ -182,7 +182,10 @@ impl<'s> AcceptedHead<'s> {
             }
             let mut missing = declared_len;
             while let Some(chunk) = poll_fn(&mut next_chunk).await {
-                let chunk = chunk.map_err(|error| body_error(error.into().as_ref()).reason())?;
+                let chunk = chunk.map_err(|error| {
+                    // A caller returns `BodyError::TooLarge` for the limits of its framework.
+                    body_error(error.into().as_ref(), |_| false).reason()
+                })?;
                 missing = missing.saturating_sub(chunk.len() as u64);
                 self.push(chunk.into())?;
             }

@@ -13,6 +13,7 @@ use http::{Response, StatusCode};
 use crate::admission::Admission;
 use crate::audience::Audience;
 use crate::body_source::BoxError;
+use crate::decision_log::LoggedDecision;
 use crate::delivery::Settlement;
 use crate::forwardable::{Forwardable, ObservedVerdict};
 use crate::gate::Gate;
@@ -139,14 +140,15 @@ impl<S: ReplayStore> Receiver<S> {
             Ok(Admission::Forward(delivery)) => Forwardable::Verified(delivery),
             Ok(Admission::Observed(observed)) => Forwardable::Observed(observed),
             Ok(Admission::Duplicate(duplicate)) => {
-                tracing::info!(source = self.source.name(), "duplicate of a done event");
+                self.log(LoggedDecision::Duplicate);
                 return Err(Box::new(duplicate.response(Audience::Http).0));
             }
-            Ok(Admission::Handshake(response)) => return Err(response),
+            Ok(Admission::Handshake(response)) => {
+                self.log(LoggedDecision::Handshake);
+                return Err(response);
+            }
             Err(refusal) => {
-                let (reason, status) = (refusal.reason().label(), refusal.status().as_u16());
-                let source = self.source.name();
-                tracing::info!(source, reason, status, "delivery refused");
+                self.log(LoggedDecision::Refused(refusal));
                 return Err(response(&self.source, refusal));
             }
         };
@@ -154,13 +156,8 @@ impl<S: ReplayStore> Receiver<S> {
             Forwardable::Verified(_) => None,
             Forwardable::Observed(observed) => Some(observed.verdict()),
         };
-        if let Some(verdict) = verdict.filter(|verdict| *verdict != ObservedVerdict::Genuine) {
-            let source = self.source.name();
-            tracing::warn!(
-                source,
-                ?verdict,
-                "forwarded only because the source observes"
-            );
+        if let Some(verdict) = verdict {
+            self.log(LoggedDecision::Observed(verdict));
         }
         let (body, verified, settlement) = forwardable.into_parts();
         Ok(ReceivedRequest {
@@ -170,6 +167,10 @@ impl<S: ReplayStore> Receiver<S> {
             verdict,
             settlement,
         })
+    }
+
+    fn log(&self, decision: LoggedDecision) {
+        decision.log(Some(self.source.name()));
     }
 
     async fn admit<E: Into<BoxError>>(
@@ -250,8 +251,7 @@ impl<S: ReplayStore> ReceivedRequest<S> {
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         settlement.settle(Outcome::from_status(status)).await;
         if source.mode() == Mode::Enforce && is_withheld(status) {
-            let status = status.as_u16();
-            tracing::warn!(status, "response of the handler replaced with 502");
+            LoggedDecision::Withheld(status).log(Some(source.name()));
             let response = response(&source, Reason::UpstreamFailed.into());
             return Err(WithheldResponse { output, response });
         }

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use hookgate_core::Chunk;
+use hookgate_gate::internal::body_error;
 use hookgate_gate::{BodyError, BodySource};
 use http::{HeaderMap, request};
 use http_body::{Body, Frame, SizeHint};
@@ -117,7 +118,10 @@ where
                     _ => Err(BodyError::Incomplete),
                 };
             };
-            let frame = frame.map_err(|error| body_error(error.into().as_ref()))?;
+            let frame = frame.map_err(|error| {
+                let is_limit = |cause: &(dyn Error + 'static)| cause.is::<LengthLimitError>();
+                body_error(error.into().as_ref(), is_limit)
+            })?;
             match frame.into_data() {
                 Ok(mut data) => {
                     let data = data.copy_to_bytes(data.remaining());
@@ -132,19 +136,4 @@ where
     fn client(&self) -> Option<IpAddr> {
         client(self.parts)
     }
-}
-
-/// Logs the cause of a failed read and returns the error that the gate knows.
-///
-/// A size limit that another layer set fails as an error of the body.
-fn body_error(error: &(dyn Error + 'static)) -> BodyError {
-    tracing::debug!(error, "reading the body failed");
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.is::<LengthLimitError>() {
-            return BodyError::TooLarge;
-        }
-        cause = error.source();
-    }
-    BodyError::Incomplete
 }

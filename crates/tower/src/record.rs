@@ -1,8 +1,8 @@
 //! The layer's logs and, with the feature `metrics`, its metrics. The gateway uses the same
-//! metric names.
+//! metric names. The span names the source, so the log lines do not.
 
 use hookgate_core::Verified;
-use hookgate_gate::internal::is_withheld;
+use hookgate_gate::internal::{LoggedDecision, is_withheld};
 use hookgate_gate::{Mode, ObservedVerdict, Reason, Refusal, Source};
 use http::StatusCode;
 use tracing::Span;
@@ -41,7 +41,7 @@ pub(crate) fn forwarded(source: &Source, status: StatusCode, attempt: u32) {
 }
 
 pub(crate) fn duplicate(source: &Source) {
-    tracing::info!("duplicate of a done event");
+    LoggedDecision::Duplicate.log(None);
     counters::delivery(source.name(), "duplicate");
 }
 
@@ -52,39 +52,34 @@ pub(crate) fn queued(source: &Source) {
 }
 
 pub(crate) fn handshake(source: &Source) {
-    tracing::info!("handshake of the provider");
+    LoggedDecision::Handshake.log(None);
     counters::delivery(source.name(), "handshake");
 }
 
 /// Records a refusal. The source is absent if its lookup failed.
 pub(crate) fn refused(source: Option<&Source>, refusal: Refusal) {
-    let (reason, status) = (refusal.reason(), refusal.status().as_u16());
-    tracing::info!(reason = reason.label(), status, "delivery refused");
-    counters::count_refusal(source.map_or("", Source::name), reason);
+    LoggedDecision::Refused(refusal).log(None);
+    counters::count_refusal(source.map_or("", Source::name), refusal.reason());
 }
 
 /// Records that the sender gets 502 instead of the inner service's response.
 pub(crate) fn withheld(source: &Source, status: StatusCode) {
-    tracing::warn!(
-        status = status.as_u16(),
-        "upstream response replaced with 502"
-    );
+    LoggedDecision::Withheld(status).log(None);
     counters::count_refusal(source.name(), Reason::UpstreamFailed);
 }
 
 /// Records the verdict about a request that its source only observes.
 pub(crate) fn observed(source: &Source, verdict: ObservedVerdict) {
-    match verdict {
-        ObservedVerdict::Duplicate => duplicate(source),
-        ObservedVerdict::Handshake => handshake(source),
+    LoggedDecision::Observed(verdict).log(None);
+    let outcome = match verdict {
+        ObservedVerdict::Duplicate => "duplicate",
+        ObservedVerdict::Handshake => "handshake",
         ObservedVerdict::Refused(refusal) => {
-            let reason = refusal.reason();
-            tracing::info!(reason = reason.label(), "would be refused");
-            counters::count_refusal(source.name(), reason);
+            return counters::count_refusal(source.name(), refusal.reason());
         }
-        _ => return counters::delivery(source.name(), "forwarded"),
-    }
-    tracing::warn!("forwarded only because the source is in observe mode");
+        _ => "forwarded",
+    };
+    counters::delivery(source.name(), outcome);
 }
 
 #[cfg(not(feature = "metrics"))]
