@@ -3,15 +3,30 @@
 use hookgate_queue::EntryId;
 use http::Method;
 
+/// The methods of an endpoint that only reads.
+const READING: &str = "GET, HEAD";
+
 /// The endpoint that a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint<'p> {
+    Monitoring(Monitoring),
+    /// A file of the page; the page itself is `/`.
+    Page(&'p str),
+    Api(ApiEndpoint<'p>),
+}
+
+/// An endpoint that needs no token, and exists without an inspector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Monitoring {
     Health,
     Ready,
     Metrics,
     Reload,
-    /// A file of the page; the page itself is `/`.
-    Page(&'p str),
+}
+
+/// An endpoint below `/api`, which needs a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ApiEndpoint<'p> {
     Session,
     Deliveries,
     Delivery(&'p str),
@@ -38,13 +53,31 @@ impl<'p> Endpoint<'p> {
     pub(super) fn of(path: &'p str) -> Option<Self> {
         let Some(api) = path.strip_prefix("/api/") else {
             return Some(match path {
-                "/healthz" => Self::Health,
-                "/readyz" => Self::Ready,
-                "/metrics" => Self::Metrics,
-                "/reload" => Self::Reload,
+                "/healthz" => Self::Monitoring(Monitoring::Health),
+                "/readyz" => Self::Monitoring(Monitoring::Ready),
+                "/metrics" => Self::Monitoring(Monitoring::Metrics),
+                "/reload" => Self::Monitoring(Monitoring::Reload),
                 path => Self::Page(path),
             });
         };
+        ApiEndpoint::of(api).map(Self::Api)
+    }
+
+    /// Returns the methods that the endpoint allows, if `method` is not among them.
+    pub(super) fn refused_method(self, method: &Method) -> Option<&'static str> {
+        let allowed = match self {
+            Self::Monitoring(Monitoring::Reload) => "POST",
+            Self::Monitoring(_) | Self::Page(_) => READING,
+            Self::Api(api) => api.allowed_methods(),
+        };
+        let is_allowed = allowed.split(", ").any(|name| name == method.as_str());
+        (!is_allowed).then_some(allowed)
+    }
+}
+
+impl<'p> ApiEndpoint<'p> {
+    /// Returns the endpoint of a path below `/api/`.
+    fn of(api: &'p str) -> Option<Self> {
         let endpoint = match api {
             "session" => Self::Session,
             "deliveries" => Self::Deliveries,
@@ -96,30 +129,21 @@ impl<'p> Endpoint<'p> {
         })
     }
 
-    /// Whether the endpoint needs no token, and exists without an inspector.
-    pub(super) fn needs_no_token(self) -> bool {
-        matches!(
-            self,
-            Self::Health | Self::Ready | Self::Metrics | Self::Reload
-        )
+    /// Returns whether the endpoint has parameters in the query.
+    pub(super) fn takes_query(self) -> bool {
+        matches!(self, Self::Deliveries | Self::Stream | Self::Queue)
     }
 
-    /// Returns the methods that the endpoint allows, if `method` is not among them.
-    pub(super) fn refused_method(self, method: &Method) -> Option<&'static str> {
-        let (is_allowed, allowed) = match self {
-            Self::Reload
-            | Self::Resend(_)
+    fn allowed_methods(self) -> &'static str {
+        match self {
+            Self::Resend(_)
             | Self::Forget
             | Self::RetryEntry(_)
             | Self::RetryEntries
-            | Self::DropEntries => (method == Method::POST, "POST"),
-            Self::QueueEntry(_) => (
-                matches!(*method, Method::GET | Method::HEAD | Method::DELETE),
-                "GET, HEAD, DELETE",
-            ),
-            _ => (method == Method::GET || method == Method::HEAD, "GET, HEAD"),
-        };
-        (!is_allowed).then_some(allowed)
+            | Self::DropEntries => "POST",
+            Self::QueueEntry(_) => "GET, HEAD, DELETE",
+            _ => READING,
+        }
     }
 }
 
@@ -141,6 +165,7 @@ fn is_request_id(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::Endpoint::Api;
     use super::*;
 
     const ID: &str = "0123456789abcdef0000000000000001";
@@ -149,17 +174,20 @@ mod tests {
     fn paths_name_endpoints() {
         let resend = format!("/api/deliveries/{ID}/resend");
         for (path, endpoint) in [
-            ("/healthz", Endpoint::Health),
-            ("/reload", Endpoint::Reload),
+            ("/healthz", Endpoint::Monitoring(Monitoring::Health)),
+            ("/reload", Endpoint::Monitoring(Monitoring::Reload)),
             ("/", Endpoint::Page("/")),
             ("/api", Endpoint::Page("/api")),
-            ("/api/deliveries", Endpoint::Deliveries),
-            ("/api/events/forget", Endpoint::Forget),
-            (&resend, Endpoint::Resend(ID)),
-            ("/api/queue", Endpoint::Queue),
-            ("/api/queue/retry", Endpoint::RetryEntries),
-            ("/api/queue/17", Endpoint::QueueEntry(EntryId(17))),
-            ("/api/queue/17/retry", Endpoint::RetryEntry(EntryId(17))),
+            ("/api/deliveries", Api(ApiEndpoint::Deliveries)),
+            ("/api/events/forget", Api(ApiEndpoint::Forget)),
+            (&resend, Api(ApiEndpoint::Resend(ID))),
+            ("/api/queue", Api(ApiEndpoint::Queue)),
+            ("/api/queue/retry", Api(ApiEndpoint::RetryEntries)),
+            ("/api/queue/17", Api(ApiEndpoint::QueueEntry(EntryId(17)))),
+            (
+                "/api/queue/17/retry",
+                Api(ApiEndpoint::RetryEntry(EntryId(17))),
+            ),
         ] {
             assert_eq!(Endpoint::of(path), Some(endpoint), "{path}");
         }
@@ -185,23 +213,22 @@ mod tests {
 
     #[test]
     fn acts_need_their_method() {
-        assert_eq!(Endpoint::Forget.refused_method(&Method::GET), Some("POST"));
-        assert_eq!(Endpoint::Reload.refused_method(&Method::GET), Some("POST"));
-        assert_eq!(Endpoint::Forget.refused_method(&Method::POST), None);
-        assert_eq!(
-            Endpoint::Status.refused_method(&Method::DELETE),
-            Some("GET, HEAD")
-        );
-        let entry = Endpoint::QueueEntry(EntryId(1));
-        assert_eq!(entry.refused_method(&Method::DELETE), None);
-        assert_eq!(
-            entry.refused_method(&Method::POST),
-            Some("GET, HEAD, DELETE")
-        );
-        assert_eq!(
-            Endpoint::DropEntries.refused_method(&Method::DELETE),
-            Some("POST")
-        );
-        assert_eq!(Endpoint::Health.refused_method(&Method::HEAD), None);
+        let entry = Api(ApiEndpoint::QueueEntry(EntryId(1)));
+        for (endpoint, method, refused) in [
+            (Api(ApiEndpoint::Forget), Method::GET, Some("POST")),
+            (Api(ApiEndpoint::Forget), Method::POST, None),
+            (Api(ApiEndpoint::DropEntries), Method::DELETE, Some("POST")),
+            (Api(ApiEndpoint::Status), Method::DELETE, Some("GET, HEAD")),
+            (entry, Method::DELETE, None),
+            (entry, Method::POST, Some("GET, HEAD, DELETE")),
+            (
+                Endpoint::Monitoring(Monitoring::Reload),
+                Method::GET,
+                Some("POST"),
+            ),
+            (Endpoint::Monitoring(Monitoring::Health), Method::HEAD, None),
+        ] {
+            assert_eq!(endpoint.refused_method(&method), refused, "{endpoint:?}");
+        }
     }
 }

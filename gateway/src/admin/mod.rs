@@ -38,7 +38,7 @@ use tokio::sync::Semaphore;
 
 use self::access::{Gatekeeper, User, Visit, check_origin};
 use self::connections::Connections;
-use self::endpoint::Endpoint;
+use self::endpoint::{ApiEndpoint, Endpoint};
 use self::explanations::Explanations;
 use self::large_response::LargeResponses;
 use self::problem::Problem;
@@ -104,16 +104,20 @@ impl Admin {
         if let Some(allowed) = endpoint.refused_method(&request.method) {
             return Problem::wrong_method(allowed).into_response();
         }
-        if endpoint.needs_no_token() {
-            return self.operate(endpoint, &request, peer).await;
-        }
-        let responded = self.inspect(endpoint, &request, body, inspector, peer);
-        responded.await.unwrap_or_else(Problem::into_response)
+        let responded = match endpoint {
+            Endpoint::Monitoring(endpoint) => return self.operate(endpoint, &request, peer).await,
+            Endpoint::Page(path) => page(path, &request, inspector),
+            Endpoint::Api(endpoint) => {
+                let responding = self.inspect(endpoint, &request, body, inspector, peer);
+                responding.await
+            }
+        };
+        responded.unwrap_or_else(Problem::into_response)
     }
 
     async fn respond_without_inspector(&self, request: &Parts, peer: &Peer<'_>) -> Response<Body> {
         let endpoint = Endpoint::of(request.uri.path());
-        let Some(endpoint) = endpoint.filter(|endpoint| endpoint.needs_no_token()) else {
+        let Some(endpoint @ Endpoint::Monitoring(monitoring)) = endpoint else {
             return response::text(
                 StatusCode::NOT_FOUND,
                 "not found; expected /healthz, /readyz, /metrics or /reload\n",
@@ -121,30 +125,23 @@ impl Admin {
         };
         match endpoint.refused_method(&request.method) {
             Some(allowed) => Problem::wrong_method(allowed).into_response(),
-            None => self.operate(endpoint, request, peer).await,
+            None => self.operate(monitoring, request, peer).await,
         }
     }
 
-    /// Responds with the page, or to a request to the API.
+    /// Responds to a request to the API.
     async fn inspect(
         &self,
-        endpoint: Endpoint<'_>,
+        endpoint: ApiEndpoint<'_>,
         request: &Parts,
         body: Incoming,
         inspector: &Arc<Inspector>,
         peer: &Peer<'_>,
     ) -> Result<Response<Body>, Problem> {
-        let visit = match endpoint {
-            Endpoint::Page("/") => Visit::Page,
-            _ => Visit::Data,
-        };
         // The access is read again for each request, so a reload applies at once.
         let user = {
             let access = inspector.access();
-            check_origin(request, &access.hosts, visit)?;
-            if let Endpoint::Page(path) = endpoint {
-                return page(path);
-            }
+            check_origin(request, &access.hosts, Visit::Data)?;
             let gatekeeper = &self.gatekeeper;
             gatekeeper.authenticate(&access, &request.headers, peer.address)?
         };
@@ -154,33 +151,31 @@ impl Admin {
             user,
         };
         let query = request.uri.query();
-        match endpoint {
-            Endpoint::Deliveries => return api.list(query).await,
-            Endpoint::Stream => return api.stream(query, peer).await,
-            Endpoint::Queue => return api.queue_list(query).await,
-            _ => query::expect_none(query)?,
+        if !endpoint.takes_query() {
+            query::expect_none(query)?;
         }
         match endpoint {
-            Endpoint::Session => Ok(api.session()),
-            Endpoint::Delivery(id) => self.large_responses.send(api.delivery(id)).await,
-            Endpoint::Explanation(id) => api.explanation(id).await,
-            Endpoint::Capture(id) => self.large_responses.send(api.capture(id)).await,
-            Endpoint::Body(id) => self.large_responses.send(api.captured_body(id)).await,
-            Endpoint::Status => Ok(api.status()),
-            Endpoint::Configuration => Ok(api.configuration()),
-            Endpoint::Resend(id) => api.resend(id, request, body).await,
-            Endpoint::Forget => api.forget(request, body).await,
-            Endpoint::QueueEntry(id) if request.method == Method::DELETE => {
+            ApiEndpoint::Deliveries => api.list(query).await,
+            ApiEndpoint::Stream => api.stream(query, peer).await,
+            ApiEndpoint::Queue => api.queue_list(query).await,
+            ApiEndpoint::Session => Ok(api.session()),
+            ApiEndpoint::Delivery(id) => self.large_responses.send(api.delivery(id)).await,
+            ApiEndpoint::Explanation(id) => api.explanation(id).await,
+            ApiEndpoint::Capture(id) => self.large_responses.send(api.capture(id)).await,
+            ApiEndpoint::Body(id) => self.large_responses.send(api.captured_body(id)).await,
+            ApiEndpoint::Status => Ok(api.status()),
+            ApiEndpoint::Configuration => Ok(api.configuration()),
+            ApiEndpoint::Resend(id) => api.resend(id, request, body).await,
+            ApiEndpoint::Forget => api.forget(request, body).await,
+            ApiEndpoint::QueueEntry(id) if request.method == Method::DELETE => {
                 api.drop_entry(id).await
             }
-            Endpoint::QueueEntry(id) => self.large_responses.send(api.queue_entry(id)).await,
-            Endpoint::QueueCapture(id) => self.large_responses.send(api.queue_capture(id)).await,
-            Endpoint::QueueBody(id) => self.large_responses.send(api.queue_body(id)).await,
-            Endpoint::RetryEntry(id) => api.retry_entry(id, request, body).await,
-            Endpoint::RetryEntries => api.act_on_entries(Act::Retry, request, body).await,
-            Endpoint::DropEntries => api.act_on_entries(Act::Drop, request, body).await,
-            // The other endpoints have responded.
-            _ => Err(Problem::not_found("the API has no such endpoint")),
+            ApiEndpoint::QueueEntry(id) => self.large_responses.send(api.queue_entry(id)).await,
+            ApiEndpoint::QueueCapture(id) => self.large_responses.send(api.queue_capture(id)).await,
+            ApiEndpoint::QueueBody(id) => self.large_responses.send(api.queue_body(id)).await,
+            ApiEndpoint::RetryEntry(id) => api.retry_entry(id, request, body).await,
+            ApiEndpoint::RetryEntries => api.act_on_entries(Act::Retry, request, body).await,
+            ApiEndpoint::DropEntries => api.act_on_entries(Act::Drop, request, body).await,
         }
     }
 }
@@ -192,7 +187,12 @@ impl ApiRequest<'_> {
 }
 
 /// Returns a file of the page.
-fn page(path: &str) -> Result<Response<Body>, Problem> {
+fn page(path: &str, request: &Parts, inspector: &Inspector) -> Result<Response<Body>, Problem> {
+    let visit = match path {
+        "/" => Visit::Page,
+        _ => Visit::Data,
+    };
+    check_origin(request, &inspector.access().hosts, visit)?;
     let asset = page::asset(path);
     asset
         .map(response::page)

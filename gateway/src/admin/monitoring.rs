@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
 use super::Admin;
-use super::endpoint::Endpoint;
+use super::endpoint::Monitoring;
 use super::problem::Problem;
 use super::response::{self, Body};
 use super::server::Peer;
@@ -14,21 +14,21 @@ impl Admin {
     /// Responds to a health check, a scrape or a reload.
     pub(super) async fn operate(
         &self,
-        endpoint: Endpoint<'_>,
+        endpoint: Monitoring,
         request: &Parts,
         peer: &Peer<'_>,
     ) -> Response<Body> {
         match endpoint {
-            Endpoint::Reload => {
+            Monitoring::Reload => {
                 let responded = self.reload(request, peer).await;
                 responded.unwrap_or_else(Problem::into_response)
             }
-            Endpoint::Ready => self.readyz().await,
-            Endpoint::Metrics => {
+            Monitoring::Ready => self.readyz().await,
+            Monitoring::Metrics => {
                 let metrics = self.gateway.render_metrics().await;
                 response::text(StatusCode::OK, metrics)
             }
-            _ => response::text(StatusCode::OK, "ok\n"),
+            Monitoring::Health => response::text(StatusCode::OK, "ok\n"),
         }
     }
 
