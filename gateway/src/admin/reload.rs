@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use hookgate_core::Problem as Mistake;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -31,6 +31,9 @@ const PER_SECOND: f64 = 1.0;
 /// The detail of a reload without the right token.
 const NO_DETAILS: &str = "the log of the gateway has the details; the response has them for a token \
                           of [inspector] with `may = \"act\"`";
+
+/// The fields that a proxy adds for the client. `hookgate reload` sends none of them.
+const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
 /// Limits the reloads without a token. The clients of this machine have a budget of their own, so a
 /// client on the network cannot keep `hookgate reload` out.
@@ -52,9 +55,11 @@ impl Default for ReloadLimit {
 
 impl ReloadLimit {
     /// Returns whether one more reload is allowed for a client. The client of a Unix socket has no
-    /// address.
-    fn spend(&self, client: Option<IpAddr>, now: Instant) -> bool {
-        let is_local = client.is_none_or(|address| address.to_canonical().is_loopback());
+    /// address. The client behind a proxy of this machine counts as one of the network.
+    fn spend(&self, client: Option<IpAddr>, headers: &HeaderMap, now: Instant) -> bool {
+        let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
+        let is_local =
+            !is_forwarded && client.is_none_or(|address| address.to_canonical().is_loopback());
         let budget = match is_local {
             true => &self.local,
             false => &self.remote,
@@ -136,7 +141,8 @@ impl Admin {
             Some(_) => Details::Hidden,
             None => Details::Shown,
         };
-        match self.reload_limit.spend(peer.address, Instant::now()) {
+        let now = Instant::now();
+        match self.reload_limit.spend(peer.address, &request.headers, now) {
             true => Ok(details),
             false => Err(Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -173,15 +179,38 @@ impl Admin {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderName, HeaderValue};
+
     use super::*;
+
+    /// Returns how many of 100 reloads at once are allowed.
+    fn allowed(
+        limit: &ReloadLimit,
+        client: Option<&str>,
+        headers: &HeaderMap,
+        now: Instant,
+    ) -> usize {
+        let client = client.map(|address| address.parse().unwrap());
+        let allowed = (0..100).filter(|_| limit.spend(client, headers, now));
+        allowed.count()
+    }
+
+    #[test]
+    fn clients_behind_a_proxy_of_this_machine_leave_the_reloads_of_this_machine() {
+        for name in FORWARDED {
+            let (limit, now) = (ReloadLimit::default(), Instant::now());
+            let name = HeaderName::from_static(name);
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("192.0.2.1"))]);
+            assert!(allowed(&limit, Some("127.0.0.1"), &headers, now) >= 10);
+            assert_eq!(allowed(&limit, None, &headers, now), 0);
+            assert!(allowed(&limit, Some("127.0.0.1"), &HeaderMap::new(), now) >= 10);
+        }
+    }
 
     #[test]
     fn a_flood_from_the_network_leaves_the_reloads_of_this_machine() {
         let (limit, now) = (ReloadLimit::default(), Instant::now());
-        let spend = |client: Option<&str>| {
-            let client = client.map(|address| address.parse().unwrap());
-            (0..100).filter(|_| limit.spend(client, now)).count()
-        };
+        let spend = |client| allowed(&limit, client, &HeaderMap::new(), now);
         assert!(spend(Some("192.0.2.1")) >= 10);
         // The control: other clients of the network have the same budget.
         assert_eq!(spend(Some("2001:db8::1")), 0);
