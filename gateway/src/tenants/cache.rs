@@ -149,7 +149,7 @@ mod tests {
         Arc::new(Tenant::new(
             Weak::new(),
             source.clone(),
-            Box::default(),
+            Arc::default(),
             files,
             start,
         ))

@@ -24,6 +24,8 @@ const MAX_FILE: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct TenantDirectory {
     path: PathBuf,
+    /// The flags with which a file is opened for reading.
+    flags: OFlags,
 }
 
 /// The device and the number of a directory.
@@ -48,7 +50,15 @@ pub(super) struct TenantSecret {
 
 impl TenantDirectory {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path }
+        // `NONBLOCK`: opening a pipe would wait for its writer.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        Self { path, flags }
+    }
+
+    /// Makes a pipe hang when it is read, as a file of a network file system may.
+    #[cfg(test)]
+    pub(super) fn wait_for_pipes(&mut self) {
+        self.flags.remove(OFlags::NONBLOCK);
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -107,9 +117,7 @@ impl TenantDirectory {
     /// Returns [`FileError`] if the file lies outside of the directory, is no regular file, is too
     /// large or cannot be read.
     pub(super) fn read(&self, name: &str) -> Result<Option<TenantSecret>, FileError> {
-        // `NONBLOCK`: opening a pipe would wait for its writer.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let Some(file) = self.find(name, flags)? else {
+        let Some(file) = self.find(name, self.flags)? else {
             return Ok(None);
         };
         let metadata = file.metadata().map_err(FileError::Open)?;

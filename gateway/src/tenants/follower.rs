@@ -1,7 +1,8 @@
 //! The thread that keeps the keys of tenants with files up to date.
 //!
-//! It alone records these keys, so it never records an older secret over a newer one. A file system
-//! that hangs stops this thread only. Lookups give up then, and their deliveries get 503.
+//! It alone decides which keys are recorded, so an older secret is never recorded over a newer one.
+//! A file that hangs costs it [`MAX_READ`](super::open_reads::MAX_READ) once. A directory that hangs
+//! stops this thread only. Lookups give up then, and their deliveries get 503.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::Tenants;
 use super::directory_watch::{Changes, INTERVAL, Watcher};
-use super::scan::{FILES_PER_LOOK, Requests};
+use super::file_reader::read_files;
+use super::scan::Requests;
 use super::secrets::{Files, Secrets};
 
 /// The pause before a scan that has failed is repeated.
@@ -20,6 +22,9 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How much longer than a scan the pause after it is, if files change without a report. Such scans
 /// run for a tenth of the time at most.
 const PAUSE_FACTOR: u32 = 9;
+
+/// A list of changed tenants above this length counts as a scan.
+const LONG_LIST: usize = 256;
 
 /// Starts the thread, which runs until the tenants are dropped.
 ///
@@ -77,7 +82,7 @@ impl Follower {
 
     /// Records all changes, and answers the requests of lookups. Returns whether there were changes,
     /// and the longest pause until the next look.
-    fn look(&mut self, tenants: &Tenants, files: &Files) -> (Changes, Duration) {
+    fn look(&mut self, tenants: &Arc<Tenants>, files: &Arc<Files>) -> (Changes, Duration) {
         let started = Instant::now();
         let requests = tenants.scan.take();
         let changed = self.watcher.look(files.directories());
@@ -89,10 +94,10 @@ impl Follower {
             Some(changed) => {
                 let names = files.tenants_of(&changed);
                 // Tenants that are known do not wait for a long list of others.
-                if names.len() > FILES_PER_LOOK {
+                if names.len() > LONG_LIST {
                     tenants.scan.scan_started();
                 }
-                self.read(tenants, files, names.iter());
+                self.read(tenants, files, names);
                 tenants.watch.trust(started);
                 tenants.scan.scan_ended(None);
             }
@@ -101,7 +106,7 @@ impl Follower {
                 tenants.watch.distrust();
             }
         }
-        self.read(tenants, files, requests.names.iter());
+        self.read(tenants, files, requests.names.iter().cloned());
         tenants.scan.followed(requests.last);
         let pause = self.scan(tenants, files, &requests);
         let changes = match has_changed {
@@ -111,22 +116,25 @@ impl Follower {
         (changes, pause.unwrap_or(INTERVAL).min(INTERVAL))
     }
 
+    /// Records the keys of tenants. Returns the time that was lost to files that hang.
     fn read(
         &mut self,
-        tenants: &Tenants,
-        files: &Files,
-        names: impl Iterator<Item = impl AsRef<str>>,
-    ) {
-        for (position, name) in names.enumerate() {
-            tenants.scan_file(files, name.as_ref(), &mut self.unreported);
-            if position % FILES_PER_LOOK == 0 {
-                self.watcher.read_events();
-            }
-        }
+        tenants: &Arc<Tenants>,
+        files: &Arc<Files>,
+        names: impl IntoIterator<Item = Box<str>>,
+    ) -> Duration {
+        let names = names.into_iter().collect();
+        let read_events = || self.watcher.read_events();
+        read_files(tenants, files, names, &mut self.unreported, read_events)
     }
 
     /// Scans the files if changes may have been missed. Returns the pause until a scan that is due.
-    fn scan(&mut self, tenants: &Tenants, files: &Files, requests: &Requests) -> Option<Duration> {
+    fn scan(
+        &mut self,
+        tenants: &Arc<Tenants>,
+        files: &Arc<Files>,
+        requests: &Requests,
+    ) -> Option<Duration> {
         let is_gap = !self.is_complete && self.watcher.is_watching();
         if !is_gap && requests.scan <= tenants.scan.scanned() {
             return None;
@@ -157,20 +165,15 @@ impl Follower {
         tenants.scan.scan_started();
         let is_first = tenants.scan.scanned() == 0;
         let is_unreported = self.is_complete;
-        let scanned = match is_unreported {
-            true => {
-                let names = self.unreported.clone();
-                self.read(tenants, files, names.iter());
-                Ok(())
-            }
-            false => {
-                let read_events = || self.watcher.read_events();
-                tenants.scan_files(files, &mut self.unreported, read_events)
-            }
+        let names = match is_unreported {
+            true => Ok(self.unreported.iter().cloned().collect()),
+            false => tenants.list_tenants(files, &mut self.unreported),
         };
+        let scanned = names.map(|names| self.read(tenants, files, names));
         let last = LastScan {
             end: Instant::now(),
-            took: started.elapsed(),
+            // The next scan skips the files that hang.
+            took: started.elapsed() - *scanned.as_ref().unwrap_or(&Duration::ZERO),
             is_failed: scanned.is_err(),
         };
         match is_unreported {
@@ -178,7 +181,7 @@ impl Follower {
             false => self.last_scan = Some(last),
         }
         match scanned {
-            Ok(()) => {
+            Ok(_lost) => {
                 // The directories were watched before the scan, or they cannot be.
                 self.is_complete = self.watcher.is_watching();
                 tenants.scan.scan_ended(Some(requests.scan));

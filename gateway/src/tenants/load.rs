@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::lookup_limit::LookupFor;
 use super::owners::{KeyDigest, RecordedFiles};
-use super::secrets::{Secrets, TenantError, TenantKeys};
+use super::secrets::{Files, Secrets, TenantError, TenantKeys};
 use super::{Lookup, MissKind, Tenant, Tenants};
 
 /// How often the files of a tenant are read, if they change meanwhile.
@@ -88,16 +88,10 @@ impl Tenants {
         }
         for _attempt in 0..MAX_ATTEMPTS {
             let started = Instant::now();
-            let Some(TenantKeys { keys, files }) = self.secrets.read(name, lookup).await? else {
+            let Some(read) = self.secrets.read(name, lookup).await? else {
                 return Ok(None);
             };
-            let keys = Box::from(keys);
-            let builder = self.with_keys(name, &keys);
-            let digests = key_digests(&builder, &self.salt);
-            let verifier = builder.build().map_err(TenantError::Build)?;
-            let source = source.for_tenant(name, verifier);
-            let tenant = Tenant::new(Arc::downgrade(self), source, keys, files, started);
-            let tenant = Arc::new(tenant);
+            let (digests, tenant) = self.tenant_with(read, source, name, started)?;
             match &self.secrets {
                 Secrets::Files(_) => self.scan.follow().await,
                 Secrets::Resolver(_) => self.claim_unshared(name, &digests).await?,
@@ -106,10 +100,27 @@ impl Tenants {
                 return Ok(Some(tenant));
             }
             // The change may be unreported, for example that of a mounted file.
-            self.scan.read_again(&name.into()).await;
+            self.scan.read_again(name).await;
             self.scan.scan_again().await;
         }
         Err(TenantError::Changing)
+    }
+
+    /// Returns the tenant `name` of `source` with the keys that were read, and their digests.
+    pub(super) fn tenant_with(
+        self: &Arc<Self>,
+        TenantKeys { keys, files }: TenantKeys,
+        source: &Source,
+        name: &str,
+        started: Instant,
+    ) -> Result<(Vec<KeyDigest>, Arc<Tenant>), TenantError> {
+        let keys: Arc<[Key]> = keys.into();
+        let builder = self.with_keys(name, &keys);
+        let digests = key_digests(&builder, &self.salt);
+        let verifier = builder.build().map_err(TenantError::Build)?;
+        let source = source.for_tenant(name, verifier);
+        let tenant = Tenant::new(Arc::downgrade(self), source, keys, files, started);
+        Ok((digests, Arc::new(tenant)))
     }
 
     /// Returns the tenant in the cache, if its files have not changed.
@@ -123,8 +134,7 @@ impl Tenants {
             return Ok(None);
         }
         let started = Instant::now();
-        let name = name.to_owned();
-        let versions = files.in_thread(move |files| files.versions(&name)).await?;
+        let versions = files.in_thread(name, Files::versions).await?;
         let is_unchanged = versions.is_ok_and(|versions| versions == tenant.files.versions);
         Ok(is_unchanged.then(|| {
             tenant.confirm(started);
@@ -178,7 +188,12 @@ impl Tenants {
         Ok(())
     }
 
-    fn admit(&self, name: &str, digests: &[KeyDigest], tenant: &Arc<Tenant>) -> Admission {
+    pub(super) fn admit(
+        &self,
+        name: &str,
+        digests: &[KeyDigest],
+        tenant: &Arc<Tenant>,
+    ) -> Admission {
         // Held until the tenant can be revoked.
         let owners = self.owners.lock();
         // Since the file was read, it may have become a link, whose changes are not reported.
@@ -208,7 +223,7 @@ impl Tenants {
             .fold(builder, |builder, key| builder.key(key.clone()))
     }
 
-    fn log_failure(&self, tenant: &str, error: &TenantError) {
+    pub(super) fn log_failure(&self, tenant: &str, error: &TenantError) {
         if let Some(suppressed) = self.failures.line() {
             tracing::error!(
                 source = &*self.source,
@@ -222,7 +237,8 @@ impl Tenants {
 }
 
 /// The result of adding a tenant to the cache.
-enum Admission {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Admission {
     Admitted,
     /// The keys that were read are not those of the tenant, or its files are others by now.
     OtherKeys,

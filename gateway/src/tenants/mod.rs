@@ -11,9 +11,11 @@
 mod cache;
 mod directory;
 mod directory_watch;
+mod file_reader;
 mod follower;
 mod load;
 mod lookup_limit;
+mod open_reads;
 mod owners;
 mod resolver;
 mod scan;

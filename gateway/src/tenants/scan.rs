@@ -22,13 +22,11 @@ use tokio::sync::watch;
 use super::Tenants;
 use super::directory::FileError;
 use super::owners::RecordedFiles;
-use super::secrets::{Files, Secrets, TenantKeys};
+use super::secrets::{Files, Secrets, TenantError, TenantKeys};
 use crate::config::{Config, TenantSecrets};
 
 /// The number of equal keys that one message names.
 const MAX_SHARED_SHOWN: usize = 10;
-/// The number of files that are read between two looks at the events of the kernel.
-pub(super) const FILES_PER_LOOK: usize = 256;
 
 /// The requests of lookups to the thread that reads the files. See [`follower`](super::follower).
 #[derive(Debug)]
@@ -47,7 +45,7 @@ pub(super) struct Requests {
     /// The last request for a scan.
     pub(super) scan: u64,
     /// The tenants whose files are to be read.
-    pub(super) names: BTreeSet<Arc<str>>,
+    pub(super) names: BTreeSet<Box<str>>,
 }
 
 /// The progress of the thread.
@@ -93,11 +91,16 @@ impl Scan {
     }
 
     /// Waits until the file of a tenant is read again. The caller sets a time limit.
-    pub(super) async fn read_again(&self, name: &Arc<str>) {
-        let number = self.request(|requests, _| {
-            requests.names.insert(Arc::clone(name));
-        });
+    pub(super) async fn read_again(&self, name: &str) {
+        let number = self.ask_for(name.into());
         self.wait_for(|progress| progress.followed >= number).await;
+    }
+
+    /// Asks for another read of the files of a tenant. Returns the number of the request.
+    pub(super) fn ask_for(&self, name: Box<str>) -> u64 {
+        self.request(|requests, _| {
+            requests.names.insert(name);
+        })
     }
 
     /// Waits until all changes before are known, whether they were reported or not. The scan goes on
@@ -167,50 +170,46 @@ impl Scan {
 }
 
 impl Tenants {
-    /// Records the keys of all tenants. Files that have not changed are not read again.
-    ///
-    /// `unreported` becomes the tenants whose files can change without a change in their directory.
-    /// `between` is called from time to time.
+    /// Returns all tenants that have files, and removes the others, from `unreported` too.
     ///
     /// # Errors
     ///
     /// Returns the error of a directory that cannot be read. Nothing has changed then.
-    pub(super) fn scan_files(
+    pub(super) fn list_tenants(
         &self,
         files: &Files,
         unreported: &mut BTreeSet<Box<str>>,
-        mut between: impl FnMut(),
-    ) -> Result<(), FileError> {
+    ) -> Result<Vec<Box<str>>, FileError> {
         let names = files.tenants()?;
         unreported.retain(|name| names.contains(name));
-        {
-            let mut owners = self.owners.lock();
-            for gone in owners.retain(|name| names.contains(name)) {
-                self.revoke(&gone);
-            }
+        let mut owners = self.owners.lock();
+        for gone in owners.retain(|name| names.contains(name)) {
+            self.revoke(&gone);
         }
-        for (position, name) in names.iter().enumerate() {
-            self.scan_file(files, name, unreported);
-            if position % FILES_PER_LOOK == 0 {
-                between();
-            }
-        }
-        Ok(())
+        Ok(names.into_iter().collect())
     }
 
-    /// Records the keys of a tenant, unless its files have not changed.
+    /// Returns the files that the keys of a tenant were recorded with.
+    pub(super) fn recorded_files(&self, name: &str) -> RecordedFiles {
+        self.owners.lock().files(name)
+    }
+
+    /// Records the keys of a tenant, unless its files have not changed. A file that hangs stops the
+    /// caller.
     pub(super) fn scan_file(&self, files: &Files, name: &str, unreported: &mut BTreeSet<Box<str>>) {
-        let known = self.owners.lock().files(name);
-        if let Some(version) = known.version
-            && files.versions(name).is_ok_and(|found| {
-                let is_same = digest(&found) == version;
-                // A missing file that has become a link without a target has no version either.
-                is_same && (!known.are_direct || files.missing_are_absent(name, &found))
-            })
-        {
-            return;
+        if let Some(read) = files.read_changed(name, self.recorded_files(name)) {
+            self.record_read(name, read, unreported);
         }
-        let is_reported = match files.read(name) {
+    }
+
+    /// Records the result of reading the files of a tenant.
+    pub(super) fn record_read(
+        &self,
+        name: &str,
+        read: Result<TenantKeys, TenantError>,
+        unreported: &mut BTreeSet<Box<str>>,
+    ) {
+        let is_reported = match read {
             Ok(TenantKeys { keys, files }) if !keys.is_empty() => {
                 let digests = key_digests(&self.with_keys(name, &keys), &self.salt);
                 // A later scan reads a file again that can change without another version.
@@ -269,6 +268,29 @@ impl Tenants {
     }
 }
 
+impl Files {
+    /// Reads the keys of a tenant. Returns `None` if its files are still those of `recorded`.
+    pub(super) fn read_changed(
+        &self,
+        name: &str,
+        recorded: RecordedFiles,
+    ) -> Option<Result<TenantKeys, TenantError>> {
+        if self.is_hung(name) {
+            return Some(Err(TenantError::Hung));
+        }
+        if let Some(version) = recorded.version
+            && self.versions(name).is_ok_and(|found| {
+                let is_same = digest(&found) == version;
+                // A missing file that has become a link without a target has no version either.
+                is_same && (!recorded.are_direct || self.missing_are_absent(name, &found))
+            })
+        {
+            return None;
+        }
+        Some(self.read(name))
+    }
+}
+
 /// Returns a digest of the versions of files, which takes less memory than they do.
 fn digest(versions: &impl Hash) -> u64 {
     static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -301,9 +323,16 @@ pub(crate) fn report_equal_keys(config: &Config) -> Result<(), Problems> {
         let Secrets::Files(files) = &tenants.secrets else {
             continue;
         };
-        if let Err(error) = tenants.scan_files(files, &mut BTreeSet::new(), || ()) {
-            report.add(&at, ErrorChain(&error).to_string());
-            continue;
+        let mut unreported = BTreeSet::new();
+        match tenants.list_tenants(files, &mut unreported) {
+            Ok(names) => {
+                let names = names.iter();
+                names.for_each(|name| tenants.scan_file(files, name, &mut unreported));
+            }
+            Err(error) => {
+                report.add(&at, ErrorChain(&error).to_string());
+                continue;
+            }
         }
         let shared = tenants.owners.lock().shared();
         for names in shared.iter().take(MAX_SHARED_SHOWN) {

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hookgate_core::internal::ErrorChain;
 use hookgate_core::{BuildError, Key, Secret, SecretError};
@@ -16,6 +17,7 @@ use tokio::task::spawn_blocking;
 use super::directory::{FileError, TenantDirectory};
 use super::directory_watch::ChangedName;
 use super::lookup_limit::LookupFor;
+use super::open_reads::OpenReads;
 use super::resolver::{ResolveError, Resolver};
 use crate::config::{
     FileVersion, TENANT, TenantFile, TenantSecrets, is_tenant_name, trim_line_end, with_tenant,
@@ -36,6 +38,10 @@ pub(super) enum Secrets {
 pub(super) struct Files {
     files: Vec<(TenantDirectory, TenantFile)>,
     pub(super) reads: Arc<Semaphore>,
+    /// The reads of lookups.
+    pub(super) looked_up: Arc<OpenReads>,
+    /// The reads that the follower of changes has abandoned, because they hang.
+    pub(super) abandoned: Arc<OpenReads>,
 }
 
 /// The keys of a tenant, which has none if its files do not exist, and the versions of its files.
@@ -67,6 +73,8 @@ pub(super) enum TenantError {
     NotScanned,
     /// The files of the tenant change all the time.
     Changing,
+    /// An earlier read of the files has not ended.
+    Hung,
     /// The process ends.
     Ending,
 }
@@ -83,6 +91,8 @@ impl Secrets {
                 Self::Files(Arc::new(Files {
                     files: files.collect(),
                     reads: Arc::new(Semaphore::new(MAX_READS)),
+                    looked_up: Arc::default(),
+                    abandoned: Arc::default(),
                 }))
             }
             TenantSecrets::Resolver(config) => Self::Resolver(Box::new(Resolver::new(config)?)),
@@ -101,8 +111,7 @@ impl Secrets {
     ) -> Result<Option<TenantKeys>, TenantError> {
         match self {
             Self::Files(files) => {
-                let tenant = tenant.to_owned();
-                let read = files.in_thread(move |files| files.read(&tenant)).await??;
+                let read = files.in_thread(tenant, Files::read).await??;
                 Ok((!read.keys.is_empty()).then_some(read))
             }
             Self::Resolver(resolver) => {
@@ -136,25 +145,44 @@ pub(crate) fn read_keys(
 }
 
 impl Files {
-    /// Runs `call` in a thread that may wait for a disk or a network. A thread that waits forever
-    /// keeps its share of [`MAX_READS`], so further calls do not take all threads.
+    /// Runs `call` for `tenant` in a thread that may wait for a disk or a network. A thread that waits
+    /// forever keeps its share of [`MAX_READS`], and each tenant has one thread at most.
     ///
     /// # Errors
     ///
-    /// Returns [`TenantError::Ending`] if the process ends.
+    /// Returns [`TenantError::Hung`] if an earlier call for the tenant has not ended, and
+    /// [`TenantError::Ending`] if the process ends.
     pub(super) async fn in_thread<T: Send + 'static>(
         self: &Arc<Self>,
-        call: impl FnOnce(&Self) -> T + Send + 'static,
+        tenant: &str,
+        call: impl FnOnce(&Self, &str) -> T + Send + 'static,
     ) -> Result<T, TenantError> {
+        if self.abandoned.is_open(tenant) || self.looked_up.is_open(tenant) {
+            return Err(TenantError::Hung);
+        }
         // The semaphore is never closed.
         let permit = Arc::clone(&self.reads).acquire_owned().await;
-        let files = Arc::clone(self);
+        let read = self.looked_up.start(tenant, Instant::now());
+        let read = read.ok_or(TenantError::Hung)?;
+        let (files, tenant) = (Arc::clone(self), tenant.to_owned());
         let done = spawn_blocking(move || {
-            let _permit = permit;
-            call(&files)
+            let _ends_with_the_call = (read, permit);
+            call(&files, &tenant)
         });
         // The process ends if a thread does not run, or panics.
         done.await.map_err(|_ending| TenantError::Ending)
+    }
+
+    /// Returns whether an earlier read of the files of `tenant` hangs.
+    pub(super) fn is_hung(&self, tenant: &str) -> bool {
+        self.abandoned.is_open(tenant) || self.looked_up.is_hung(tenant)
+    }
+
+    /// Makes pipes hang when they are read.
+    #[cfg(test)]
+    pub(super) fn wait_for_pipes(&mut self) {
+        let files = self.files.iter_mut();
+        files.for_each(|(directory, _)| directory.wait_for_pipes());
     }
 
     pub(super) fn directories(&self) -> impl Iterator<Item = &TenantDirectory> + Clone {
@@ -280,6 +308,10 @@ impl fmt::Display for TenantError {
                  key with another one",
             ),
             Self::Changing => f.write_str("the secret changes while it is read"),
+            Self::Hung => f.write_str(
+                "reading the files of the tenant does not end; check the disk or the network file \
+                 system that they are on",
+            ),
             Self::Ending => f.write_str("the process ends"),
         }
     }
@@ -295,6 +327,7 @@ impl Error for TenantError {
             | Self::SharedKey(_)
             | Self::NotScanned
             | Self::Changing
+            | Self::Hung
             | Self::Ending => None,
         }
     }

@@ -1,7 +1,7 @@
 //! A tenant in use: its keys, and when they were read.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{LazyLock, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::Instant;
 
 use hookgate_core::Key;
@@ -21,8 +21,8 @@ pub(crate) struct Tenant {
     tenants: Weak<Tenants>,
     /// The source with the keys of the tenant, and with the settings of any configuration.
     source: Source,
-    /// The keys, for explanations of its captures.
-    keys: Box<[Key]>,
+    /// The keys, which its captures share for their explanations.
+    keys: Arc<[Key]>,
     pub(super) files: TenantFiles,
     /// When the versions were checked, or the resolver was asked, in milliseconds.
     checked: AtomicU64,
@@ -36,7 +36,7 @@ impl Tenant {
     pub(super) fn new(
         tenants: Weak<Tenants>,
         source: Source,
-        keys: Box<[Key]>,
+        keys: Arc<[Key]>,
         files: TenantFiles,
         checked: Instant,
     ) -> Self {
@@ -56,7 +56,7 @@ impl Tenant {
         for_tenant_of(source, &self.source)
     }
 
-    pub(crate) fn keys(&self) -> &[Key] {
+    pub(crate) fn keys(&self) -> &Arc<[Key]> {
         &self.keys
     }
 

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use hookgate_gate::Source;
 use tempfile::TempDir;
 
 use super::load::MAX_WAIT;
-use super::secrets::{MAX_READS, Secrets};
+use super::secrets::{Files, MAX_READS, Secrets};
 use super::{Lookup, Tenant, Tenants, follower};
 use crate::config::Config;
+
+mod admission;
+mod hung_files;
 
 const ACME: &str = "whsec_5f0c8a6de2b94a13";
 const UMBRELLA: &str = "whsec_77aa12bd90ce4f28";
@@ -31,6 +33,10 @@ pub(super) struct Fixture {
 impl Fixture {
     /// Creates the tenants without the thread that reads their files.
     pub(super) fn new() -> Self {
+        Self::with_files(|_| ())
+    }
+
+    fn with_files(change: impl FnOnce(&mut Files)) -> Self {
         let folder = tempfile::tempdir().expect("the folder is created");
         fs::create_dir(folder.path().join(".old")).expect("the folder is created");
         let config = format!(
@@ -43,10 +49,21 @@ impl Fixture {
         let route = config.expect("the configuration is valid").routes.remove(0);
         let config = route.tenants.expect("the source has tenants");
         let tenants = Tenants::new(route.source.name(), config);
+        let mut tenants = tenants.expect("the tenants are created");
+        if let Secrets::Files(files) = &mut tenants.secrets {
+            change(Arc::get_mut(files).expect("nothing else has the files"));
+        }
         Self {
             folder,
             source: route.source,
-            tenants: Arc::new(tenants.expect("the tenants are created")),
+            tenants: Arc::new(tenants),
+        }
+    }
+
+    fn files(&self) -> &Arc<Files> {
+        match &self.tenants.secrets {
+            Secrets::Files(files) => files,
+            Secrets::Resolver(_) => panic!("the secrets are files"),
         }
     }
 
@@ -140,9 +157,7 @@ async fn a_file_that_becomes_a_link_with_the_same_secret_is_checked_by_deliverie
 fn a_missing_file_that_becomes_a_link_is_noticed_although_no_version_changes() {
     let fixture = Fixture::new();
     fixture.set("acme", ACME);
-    let Secrets::Files(files) = &fixture.tenants.secrets else {
-        panic!("the secrets are files");
-    };
+    let files = fixture.files();
     let version = || fixture.tenants.owners.lock().files("acme").version;
     let mut unreported = BTreeSet::new();
     // A file that has just changed has no version.
@@ -192,9 +207,7 @@ async fn a_lookup_ends_although_the_file_system_hangs() {
     let fixture = Fixture::new();
     fixture.set("acme", ACME);
     fixture.start_follower();
-    let Secrets::Files(files) = &fixture.tenants.secrets else {
-        panic!("the secrets are files");
-    };
+    let files = fixture.files();
     // Each thread that reads a file waits, as for a network file system whose server is gone.
     let all = u32::try_from(MAX_READS).expect("the number is small");
     let hung = files.reads.acquire_many(all).await;
@@ -205,21 +218,4 @@ async fn a_lookup_ends_although_the_file_system_hangs() {
     tokio::time::resume();
     fixture.tenants.missing.invalidate("acme");
     fixture.found("acme").await;
-}
-
-#[tokio::test]
-async fn a_thread_that_hangs_keeps_its_share_after_its_lookup_has_ended() {
-    let fixture = Fixture::new();
-    let Secrets::Files(files) = &fixture.tenants.secrets else {
-        panic!("the secrets are files");
-    };
-    let (release, hung) = std::sync::mpsc::channel::<()>();
-    let mut hanging = Box::pin(files.in_thread(move |_| hung.recv()));
-    assert!((&mut hanging).now_or_never().is_none());
-    drop(hanging);
-    assert_eq!(files.reads.available_permits(), MAX_READS - 1);
-    // The control.
-    drop(release);
-    let all = u32::try_from(MAX_READS).expect("the number is small");
-    assert!(files.reads.acquire_many(all).await.is_ok());
 }
