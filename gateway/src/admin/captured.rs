@@ -128,7 +128,7 @@ impl ApiRequest<'_> {
         Some(format!(
             "hookgate verify{explain} --config {} --source {}{} --capture {}",
             shell_quoted(&config.to_string_lossy()),
-            shell_quoted(&captured.source.name),
+            shell_quoted(captured.source.name()),
             tenant.unwrap_or_default(),
             shell_quoted(&capture),
         ))

@@ -73,7 +73,7 @@ impl Gateway {
         let captured = found.capture.as_ref().ok_or(ResendError::NotCaptured)?;
         captured.can_resend().map_err(ResendError::Incomplete)?;
         let running = self.running();
-        let route = running.routes.of_source(&captured.source.name);
+        let route = running.routes.of_source(captured.source.name());
         let route = route.ok_or(ResendError::SourceGone)?;
         Ok((captured, Arc::clone(route)))
     }

@@ -46,7 +46,7 @@ pub(crate) struct SharedRoute {
     /// Which deliveries are captured.
     pub(crate) capture: CaptureScope,
     /// The source of these captures, if there are any. It has no keys of tenants.
-    captured: Option<Arc<CapturedSource>>,
+    captured: Option<CapturedSource>,
     /// Whether the signature covers `x-request-id`.
     pub(crate) request_id_is_signed: bool,
     pub(crate) metrics: SourceMetrics,
@@ -221,8 +221,7 @@ impl Route {
             metrics: SourceMetrics::new(metrics, &source, key_ids),
             tenant_metrics: TenantMetrics::new(source.name(), tenant_metrics),
             upstream_metrics: UpstreamMetrics::new(metrics, upstream.name()),
-            captured: (capture != CaptureScope::None)
-                .then(|| Arc::new(CapturedSource::new(&source, setup))),
+            captured: (capture != CaptureScope::None).then(|| CapturedSource::new(&source, setup)),
             request_id_is_signed: source.verifier().scheme().reads(&request_id),
             upstream,
             upstream_path: upstream_path.map(Box::from),
@@ -273,11 +272,11 @@ impl Route {
     }
 
     /// Returns the source of captures, if there are any.
-    pub(crate) fn captured(&self) -> Option<Arc<CapturedSource>> {
+    pub(crate) fn captured(&self) -> Option<CapturedSource> {
         let captured = self.shared.captured.as_ref()?;
         Some(match (&self.tenant, self.source.tenant()) {
-            (Some(tenant), Some(name)) => Arc::new(captured.for_tenant(name, tenant.keys())),
-            _ => Arc::clone(captured),
+            (Some(tenant), Some(name)) => captured.for_tenant(name, tenant.keys()),
+            _ => captured.clone(),
         })
     }
 

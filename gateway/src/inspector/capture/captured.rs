@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use hookgate_core::internal::copy_body;
@@ -36,7 +35,7 @@ pub(crate) struct Captured {
     pub(crate) expires: UnixTime,
     /// The mark of the record.
     pub(crate) mark: CaptureMark,
-    pub(crate) source: Arc<CapturedSource>,
+    pub(crate) source: CapturedSource,
     /// The label of the reason for which the request was refused.
     reason: Option<Cow<'static, str>>,
     explained: Explained,
@@ -82,7 +81,7 @@ impl Captured {
         };
         let is_explained = !is_verified && is_complete && record.reason.is_some();
         let unredacted = is_explained.then(|| capture.clone());
-        let locations = &source.secret_locations;
+        let locations = &source.facts.secret_locations;
         let removed = redaction::redact(&mut capture, record, locations, &config.redact);
         let redactions = removed.parts;
         let reason = record.reason.as_deref();
@@ -150,8 +149,8 @@ impl Captured {
 
     /// Returns the content of `meta.json`.
     pub(super) fn file_record(&self) -> hookgate_diagnose::Record {
-        let mut record = hookgate_diagnose::Record::new(&self.source.name);
-        record.provider.clone_from(&self.source.provider);
+        let mut record = hookgate_diagnose::Record::new(self.source.name());
+        record.provider.clone_from(&self.source.facts.provider);
         record.reason = self.reason.as_deref().map(str::to_owned);
         record.redacted = self.is_redacted();
         record.partial = !self.is_complete;
@@ -176,6 +175,7 @@ impl Captured {
             })
             + headers_len(&self.capture.headers)
             + self.capture.body.len()
+            + self.source.tenant_weight()
     }
 }
 

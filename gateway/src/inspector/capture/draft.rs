@@ -98,7 +98,7 @@ impl CaptureDraft {
         request: &RequestHeader,
         scheme: &'static str,
         is_read: bool,
-        source: &Arc<CapturedSource>,
+        source: &CapturedSource,
     ) -> Option<RawCapture> {
         let Self {
             budget,
@@ -116,7 +116,7 @@ impl CaptureDraft {
         let body_len = verified
             .as_ref()
             .map_or(0, |verified| verified.body().len());
-        if !reservation.grow(head_len(request) + body_len) {
+        if !reservation.grow(head_len(request) + body_len + source.tenant_weight()) {
             return None;
         }
         if let Some(verified) = verified.as_mut().filter(|_| body_len <= MAX_COPIED) {
@@ -135,7 +135,7 @@ impl CaptureDraft {
             is_complete,
             is_verified,
             verified,
-            source: Arc::clone(source),
+            source: source.clone(),
             _reservation: reservation,
         })
     }

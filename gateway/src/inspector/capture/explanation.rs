@@ -62,7 +62,7 @@ pub(crate) struct Explainer {
 
 /// A request to explain.
 struct Job {
-    source: Arc<CapturedSource>,
+    source: CapturedSource,
     /// The whole request.
     capture: Capture,
     /// Finds the redacted values, which the explanation must not contain.
@@ -105,18 +105,18 @@ impl Explainer {
     /// it. This call never waits.
     pub(super) fn submit(
         &mut self,
-        source: &Arc<CapturedSource>,
+        source: &CapturedSource,
         reason: &str,
         capture: Capture,
         secrets: SecretSearch,
     ) -> Explained {
         let now = Instant::now();
-        let class = (source.name.clone(), reason.to_owned());
+        let class = (source.name().to_owned(), reason.to_owned());
         let budget = self.budgets.entry(class);
         let budget = budget.or_insert_with(|| RateBudget::new(BURST, PER_SECOND, now));
         let result = Arc::new(OnceLock::new());
         let job = Job {
-            source: Arc::clone(source),
+            source: source.clone(),
             capture,
             secrets,
             result: Arc::clone(&result),
@@ -160,24 +160,14 @@ fn catch(explain: impl FnOnce() -> ExplanationJson) -> ExplanationJson {
 
 /// Makes the explanation of `capture`.
 fn explain(source: &CapturedSource, capture: &Capture) -> ExplanationJson {
-    let signing = source.signing.as_ref();
-    let signing = signing.ok_or("not explained: the setup of the source is not known")?;
-    if signing.secrets.is_empty() && source.has_tenants {
-        return Err("not explained: the tenant had no usable secret".to_owned());
-    }
-    if signing.secrets.is_empty() {
-        return Err(
-            "not explained: the gateway fetches the keys of this source; download the capture, \
-             and run `hookgate verify --keys` with it"
-                .to_owned(),
-        );
-    }
-    let _guard = EXPLAINING.lock();
-    let now = capture.arrived.unwrap_or(UnixTime::from_secs(0));
-    match explain::explain(signing, capture, now) {
-        Ok(report) => Ok(report.to_json()),
-        Err(NotReady::Secret(message) | NotReady::Option(message)) => Err(message),
-    }
+    source.with_signing(|signing| {
+        let _guard = EXPLAINING.lock();
+        let now = capture.arrived.unwrap_or(UnixTime::from_secs(0));
+        match explain::explain(signing, capture, now) {
+            Ok(report) => Ok(report.to_json()),
+            Err(NotReady::Secret(message) | NotReady::Option(message)) => Err(message),
+        }
+    })
 }
 
 /// Returns the explanation, unless it contains one of `secrets`.
@@ -224,13 +214,13 @@ mod tests {
     const CONFIGURED: &str = "canary-sent-token-9876543210 ";
 
     /// Returns a GitLab source whose token is [`CONFIGURED`].
-    fn gitlab() -> Arc<CapturedSource> {
+    fn gitlab() -> CapturedSource {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), CONFIGURED).unwrap();
         let reference = SecretRef::File(file.path().to_str().unwrap().to_owned());
         let provider = Provider::named("gitlab").unwrap();
-        let mut source = Arc::into_inner(source("gitlab")).unwrap();
-        source.signing = Some(Signing {
+        let mut source = source("gitlab");
+        Arc::get_mut(&mut source.facts).unwrap().signing = Some(Signing {
             source: Some("in".to_owned()),
             scheme: provider.scheme().clone(),
             provider: Some(provider),
@@ -241,11 +231,11 @@ mod tests {
             params: Vec::new(),
             method: None,
         });
-        Arc::new(source)
+        source
     }
 
     /// Returns the capture of a delivery with another token.
-    fn refused(source: &Arc<CapturedSource>, explainer: &mut Explainer) -> Captured {
+    fn refused(source: &CapturedSource, explainer: &mut Explainer) -> Captured {
         let request = Request::post("/in")
             .header("x-gitlab-event", "Push Hook")
             .header("x-gitlab-token", SENT)
@@ -264,12 +254,7 @@ mod tests {
             explainer: Some(explainer),
             files: None,
         };
-        Captured::new(
-            raw(Arc::clone(source), request),
-            &mut record,
-            &config,
-            tools,
-        )
+        Captured::new(raw(source.clone(), request), &mut record, &config, tools)
     }
 
     fn wait_for(captured: &Captured) -> ExplanationJson {

@@ -16,7 +16,6 @@ mod store;
 mod stored_request;
 
 use std::fmt;
-use std::sync::Arc;
 
 use hookgate_core::Verified;
 use hookgate_gate::Reason;
@@ -47,7 +46,7 @@ pub(crate) struct RawCapture {
     is_verified: bool,
     /// The verified values with the body, if the delivery verified and its body is not too long.
     verified: Option<Verified>,
-    source: Arc<CapturedSource>,
+    source: CapturedSource,
     _reservation: budget::Reservation,
 }
 
@@ -55,7 +54,7 @@ pub(crate) struct RawCapture {
 impl fmt::Debug for RawCapture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawCapture")
-            .field("source", &self.source.name)
+            .field("source", &self.source.name())
             .finish_non_exhaustive()
     }
 }
@@ -86,7 +85,7 @@ impl CaptureScope {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::LazyLock;
+    use std::sync::{Arc, LazyLock};
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -101,7 +100,7 @@ mod tests {
     const SECRET: &str = "5f0c8a6de2b94a135f0c8a6de2b94a135f0c8a6de2b94a135f0c8a6de2b94a13";
 
     /// Returns a source of `provider`.
-    pub(super) fn source(provider: &str) -> Arc<CapturedSource> {
+    pub(super) fn source(provider: &str) -> CapturedSource {
         let provider = Provider::named(provider).unwrap();
         let secret = Secret::new(SECRET).unwrap();
         let scheme = provider.scheme();
@@ -114,7 +113,7 @@ mod tests {
             false => verifier.key(secret),
         };
         let source = Source::builder("in", verifier.build().unwrap()).provider(&provider);
-        Arc::new(CapturedSource::new(&source.build(), None))
+        CapturedSource::new(&source.build(), None)
     }
 
     /// Returns the capture of an unverified request that arrived at `arrived` seconds.
@@ -137,7 +136,7 @@ mod tests {
 
     /// Returns the capture of `request`, and its record.
     pub(super) fn captured_request(
-        source: Arc<CapturedSource>,
+        source: CapturedSource,
         request: Request<Bytes>,
         config: &CaptureConfig,
     ) -> (Captured, DeliveryRecord) {
@@ -157,7 +156,7 @@ mod tests {
     }
 
     /// Returns an unverified request of `source`.
-    pub(super) fn raw(source: Arc<CapturedSource>, request: Request<Bytes>) -> RawCapture {
+    pub(super) fn raw(source: CapturedSource, request: Request<Bytes>) -> RawCapture {
         let budget = Arc::new(CaptureBudget::default());
         let (head, body) = request.into_parts();
         RawCapture {
@@ -174,9 +173,9 @@ mod tests {
         }
     }
 
-    fn github() -> Arc<CapturedSource> {
-        static GITHUB: LazyLock<Arc<CapturedSource>> = LazyLock::new(|| source("github"));
-        Arc::clone(&GITHUB)
+    fn github() -> CapturedSource {
+        static GITHUB: LazyLock<CapturedSource> = LazyLock::new(|| source("github"));
+        GITHUB.clone()
     }
 
     #[test]
