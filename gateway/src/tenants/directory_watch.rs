@@ -135,7 +135,8 @@ impl Watcher {
         None
     }
 
-    fn note_failure(&mut self, error: Errno) {
+    /// Notes why the kernel does not watch the directories.
+    pub(super) fn note_failure(&mut self, error: Errno) {
         if self.failure == Failure::None {
             self.failure = Failure::New(error);
         }

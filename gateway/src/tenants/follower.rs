@@ -32,14 +32,7 @@ const LONG_LIST: usize = 256;
 ///
 /// Returns the error of the system if the thread cannot be started.
 pub(super) fn spawn(tenants: &Arc<Tenants>) -> io::Result<()> {
-    let follower = Follower {
-        tenants: Arc::downgrade(tenants),
-        watcher: Watcher::default(),
-        unreported: BTreeSet::new(),
-        is_complete: false,
-        last_scan: None,
-        last_unreported: None,
-    };
+    let follower = Follower::new(tenants);
     let wake = tenants.scan.wake();
     let thread = thread::Builder::new().name("hookgate-tenants".to_owned());
     let run = move || follower.run(&wake);
@@ -66,17 +59,33 @@ struct LastScan {
 }
 
 impl Follower {
+    fn new(tenants: &Arc<Tenants>) -> Self {
+        Self {
+            tenants: Arc::downgrade(tenants),
+            watcher: Watcher::default(),
+            unreported: BTreeSet::new(),
+            is_complete: false,
+            last_scan: None,
+            last_unreported: None,
+        }
+    }
+
     fn run(mut self, wake: &OwnedFd) {
         while let Some(tenants) = self.tenants.upgrade() {
             let Secrets::Files(files) = &tenants.secrets else {
                 return;
             };
             let (changes, longest) = self.look(&tenants, files);
-            if let Some(error) = self.watcher.new_failure() {
-                tenants.log_failed_watch(error);
-            }
+            self.warn(&tenants);
             drop(tenants);
             self.watcher.wait(wake, longest, changes);
+        }
+    }
+
+    /// Logs why the directories cannot be watched, once until they are.
+    fn warn(&mut self, tenants: &Tenants) {
+        if let Some(error) = self.watcher.new_failure() {
+            tenants.log_failed_watch(error);
         }
     }
 
@@ -200,8 +209,41 @@ impl Follower {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use rustix::io::Errno;
+    use tempfile::NamedTempFile;
+
     use super::super::tests::Fixture;
     use super::*;
+
+    #[test]
+    fn the_log_says_once_which_limit_keeps_directories_from_being_watched() {
+        let fixture = Fixture::new();
+        let mut follower = Follower::new(&fixture.tenants);
+        let log = NamedTempFile::new().expect("the file is created");
+        let writer = Arc::new(log.reopen().expect("the file is opened"));
+        let subscriber = tracing_subscriber::fmt().with_writer(writer);
+        tracing::subscriber::with_default(subscriber.with_ansi(false).finish(), || {
+            // The control: nothing has failed.
+            follower.warn(&fixture.tenants);
+            for _ in 0..2 {
+                follower.watcher.note_failure(Errno::NOSPC);
+                follower.warn(&fixture.tenants);
+            }
+        });
+        let log = fs::read_to_string(log.path()).expect("the file is readable");
+        assert_eq!(log.lines().count(), 1, "{log}");
+        for part in [
+            "WARN",
+            "source=\"partners\"",
+            "No space left on device",
+            "fs.inotify.max_user_instances",
+            "fs.inotify.max_user_watches",
+        ] {
+            assert!(log.contains(part), "{part} in {log}");
+        }
+    }
 
     #[test]
     fn a_rotated_link_does_not_wait_for_the_pause_after_a_long_scan() {
@@ -216,12 +258,10 @@ mod tests {
             is_failed: false,
         };
         let mut follower = Follower {
-            tenants: Arc::downgrade(tenants),
-            watcher: Watcher::default(),
             unreported: BTreeSet::from(["acme".into()]),
             is_complete: true,
             last_scan: Some(long()),
-            last_unreported: None,
+            ..Follower::new(tenants)
         };
         let requests = tenants.scan.take();
         assert_eq!(follower.scan(tenants, files, &requests), None);
