@@ -6,7 +6,8 @@ CARGO ?= cargo
 PYTHON ?= python3
 # Packages outside of the workspace, with lock files of their own.
 OTHER_MANIFESTS := fuzz/Cargo.toml tests/portable/Cargo.toml benches/svix/Cargo.toml benches/queue-engines/Cargo.toml \
-  benches/comparison/Cargo.toml examples/frameworks/Cargo.toml tests/constant_time/Cargo.toml
+  benches/comparison/Cargo.toml examples/frameworks/Cargo.toml tests/constant_time/Cargo.toml \
+  tests/interleavings/Cargo.toml
 # The providers' own libraries, in pinned versions and in the newest ones.
 PROVIDER_SDKS := target/provider-sdks
 NEWEST_SDKS := target/newest-provider-sdks
@@ -32,7 +33,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-layer-build bench-queue-engines queue-proof chaos soak proof desync desync-origins bench-smoke instructions fuzz constant-time build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool faketime explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-layer-build bench-queue-engines queue-proof chaos soak proof desync desync-origins bench-smoke instructions fuzz constant-time interleavings build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool faketime explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -284,6 +285,11 @@ constant-time: build-tools ## Check under valgrind that the time of a comparison
 	$(CARGO) fmt --check --manifest-path tests/constant_time/Cargo.toml
 	$(CARGO) test --locked --release --manifest-path tests/constant_time/Cargo.toml --target-dir target/constant-time -- \
 	  --nocapture
+
+# HOOKGATE_SCHEDULES is the number of schedules for each model and scheduler.
+interleavings: build-tools ## Run models of the synchronisation under shuttle, in thousands of schedules each
+	$(CARGO) fmt --check --manifest-path tests/interleavings/Cargo.toml
+	$(CARGO) test --locked --release --manifest-path tests/interleavings/Cargo.toml --target-dir target/interleavings
 
 # The build needs cargo, and a C compiler and cmake for zlib.
 build-tools:

@@ -24,7 +24,11 @@ ROOT = HERE.parent
 STATE = ROOT / "target" / "proof"
 PITFALLS = ROOT / "docs" / "pitfalls.md"
 # The targets of make, the longest ones last.
-STEPS = ["chaos", "slow-clients", "desync", "queue-proof", "soak", "test"]
+STEPS = ["slow-clients", "constant-time", "interleavings", "chaos", "desync", "queue-proof", "soak",
+         "test"]
+# The steps of tests that `make test` does not run.
+STEP_OF = {"slow_clients.rs": "slow-clients", "tests/constant_time/": "constant-time",
+           "tests/interleavings/": "interleavings"}
 NOT_RUN = "not run"
 # The faults after which a gateway must accept deliveries again soon.
 RECOVERIES = {
@@ -226,7 +230,8 @@ def pitfalls(record):
         names = [text.split(": ")[1] for text in re.findall(r"`([^`]+\.rs: \w+)`", cells[-1])]
         run = [name for name in names if name in results]
         passed = sum(all(results[name]) for name in run)
-        step = "slow-clients" if "slow_clients.rs" in cells[-1] else "test"
+        steps = [step for path, step in STEP_OF.items() if path in cells[-1]]
+        step = steps[0] if steps else "test"
         is_complete = len(run) == len(names)
         text = f"{passed} of {len(names)} passed" if is_complete else None
         record.row(cells[0], step, text, "all", passed == len(names))
