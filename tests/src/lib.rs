@@ -10,6 +10,7 @@ mod delivery;
 mod gateway;
 pub mod http2_frames;
 mod own_disk;
+mod program;
 mod raw_http;
 mod starting_gateway;
 mod tokens;
@@ -25,6 +26,7 @@ pub use self::client::{
 pub use self::delivery::{SECRETS, TestProvider, now};
 pub use self::gateway::{Gateway, GatewayBuilder, sum_of_series};
 pub use self::own_disk::{fill, free, on_own_disk};
+pub use self::program::Program;
 pub use self::raw_http::{exchange, is_complete_response, raw_delivery, raw_request};
 pub use self::starting_gateway::binary;
 pub use self::tokens::replace_tokens;

@@ -1,14 +1,15 @@
 //! Real servers as origins. `make desync-origins` installs the missing ones.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_test_servers::process::free_port;
+use hookgate_tests::Program;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -27,8 +28,6 @@ const FOLDERS: [&str; 2] = [
     concat!(env!("CARGO_MANIFEST_DIR"), "/../target/desync"),
 ];
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/desync");
-/// The longest time that a test waits for a program.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A server that divides a connection into requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,32 +62,22 @@ pub(super) struct Origin {
     pub(super) address: SocketAddr,
     recorder: Recorder,
     folder: TempDir,
-    _process: Option<Process>,
-}
-
-/// A process that ends with the test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    _program: Option<Program>,
 }
 
 impl Origin {
     pub(super) async fn start(kind: Kind) -> Self {
         let folder = tempfile::tempdir().expect("the temporary folder is created");
         let recorder = Recorder::start().await;
-        let (port, process) = match kind.command(folder.path(), recorder.address) {
+        let (port, program) = match kind.command(folder.path(), recorder.address) {
             None => (recorder.address.port(), None),
-            Some((port, command)) => (port, Some(start(kind, command, folder.path(), port).await)),
+            Some((port, command)) => (port, Some(start(command, folder.path(), port).await)),
         };
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             recorder,
             folder,
-            _process: process,
+            _program: program,
         }
     }
 
@@ -115,41 +104,16 @@ impl Origin {
     }
 }
 
-async fn start(kind: Kind, mut command: Command, folder: &Path, port: u16) -> Process {
-    let output = folder.join("output");
-    let log = File::create(&output).expect("the file is created");
-    let path = std::env::var("PATH").expect("PATH is set");
-    let [proxies, desync] = FOLDERS;
-    let child = command
-        .current_dir(folder)
-        .env(
-            "PATH",
-            format!("{path}:/usr/sbin:{proxies}/bin:{desync}/bin"),
-        )
+async fn start(mut command: Command, folder: &Path, port: u16) -> Program {
+    let [proxies, desync] = FOLDERS.map(|folder| format!("{folder}/bin"));
+    command
         .env("ORIGIN_LOG", folder.join("requests"))
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("HOME", folder)
-        .env("XDG_DATA_HOME", folder)
-        .env("XDG_CONFIG_HOME", folder)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("the file is open"))
-        .stderr(log)
-        .spawn();
-    let child = child.unwrap_or_else(|error| {
-        panic!("{kind:?}: {error}; run `make proxies desync-origins`");
-    });
-    let mut process = Process(child);
-    let start = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-        let status = process.0.try_wait().expect("the process is a child");
-        assert!(
-            status.is_none() && start.elapsed() < WAIT_TIMEOUT,
-            "{kind:?}: {status:?}\n{}",
-            fs::read_to_string(&output).unwrap_or_default()
-        );
-        sleep(Duration::from_millis(20)).await;
-    }
-    process
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    let targets = "proxies desync-origins";
+    let mut program = Program::start(command, folder, "origin", &[&proxies, &desync], targets);
+    let is_ready = async |_: &str| TcpStream::connect(("127.0.0.1", port)).await.is_ok();
+    program.wait_until(is_ready).await;
+    program
 }
 
 impl Kind {

@@ -1,12 +1,11 @@
 //! A proxy, the gateway and a Flask app, each as a process, as docs/proxies.md connects them.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hookgate_test_servers::process::free_port;
-use hookgate_tests::{Certificates, Gateway, SECRETS, TestProvider, now, replace_tokens};
+use hookgate_tests::{Certificates, Gateway, Program, SECRETS, TestProvider, now, replace_tokens};
 use http::StatusCode;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -55,62 +54,15 @@ pub(super) struct Site {
     certificates: Certificates,
     folder: TempDir,
     port: u16,
-    _processes: [Process; 2],
+    _programs: [Program; 2],
 }
 
-/// A process that ends with the test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Process {
-    /// Starts a program whose output goes to `NAME.log` in `folder`.
-    fn start(folder: &Path, name: &str, program: &Path, arguments: &[&str]) -> Self {
-        let log = File::create(folder.join(format!("{name}.log"))).expect("the file is created");
-        let path = std::env::var("PATH").expect("PATH is set");
-        let child = Command::new(program)
-            .args(arguments)
-            .current_dir(folder)
-            // Debian has nginx and HAProxy in a folder that is not in the path of every user.
-            .env("PATH", format!("{path}:/usr/sbin:{PROXIES}/bin"))
-            .env("PYTHONUNBUFFERED", "1")
-            // Caddy keeps its state below these.
-            .env("HOME", folder)
-            .env("XDG_DATA_HOME", folder)
-            .env("XDG_CONFIG_HOME", folder)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("the file is open"))
-            .stderr(log)
-            .spawn();
-        Self(
-            child.unwrap_or_else(|error| {
-                panic!("{}: {error}; run `make proxies`", program.display())
-            }),
-        )
-    }
-
-    /// Waits until `is_ready`. Panics with the log if the program ends, or takes too long.
-    async fn wait_until(&mut self, log: &Path, mut is_ready: impl AsyncFnMut(&str) -> bool) {
-        let start = Instant::now();
-        loop {
-            let text = std::fs::read_to_string(log).unwrap_or_default();
-            if is_ready(&text).await {
-                return;
-            }
-            let status = self.0.try_wait().expect("the process is a child");
-            assert!(
-                status.is_none() && start.elapsed() < WAIT_TIMEOUT,
-                "{}: {status:?}\n{text}",
-                log.display()
-            );
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
+/// Starts a program whose output goes to `NAME.log` in `folder`.
+fn start(folder: &Path, name: &str, program: &Path, arguments: &[&str]) -> Program {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    let search = format!("{PROXIES}/bin");
+    Program::start(command, folder, name, &[&search], "proxies")
 }
 
 /// Returns a program that `make proxies` installs from PyPI, or `None` if it cannot be installed.
@@ -172,7 +124,7 @@ impl Site {
             certificates,
             folder,
             port,
-            _processes: [proxy, app],
+            _programs: [proxy, app],
         })
     }
 
@@ -273,22 +225,22 @@ impl Site {
 }
 
 /// Starts a Flask app on a free port, and returns the port.
-async fn start_app(folder: &Path, flask: &Path, app: &App) -> (Process, u16) {
+async fn start_app(folder: &Path, flask: &Path, app: &App) -> (Program, u16) {
     let text = match app {
         App::Page(text) => text,
         App::Talisman => TALISMAN,
     };
     std::fs::write(folder.join("app.py"), text).expect("the file is written");
     let arguments = ["--app", "app", "run", "--port", "0"];
-    let mut process = Process::start(folder, "app", flask, &arguments);
+    let mut program = start(folder, "app", flask, &arguments);
     let mut port = None;
     let is_ready = async |log: &str| {
         let address = log.split("Running on http://127.0.0.1:").nth(1);
         port = address.and_then(|rest| rest.lines().next()?.trim().parse().ok());
         port.is_some()
     };
-    process.wait_until(&folder.join("app.log"), is_ready).await;
-    (process, port.expect("the app has a port"))
+    program.wait_until(is_ready).await;
+    (program, port.expect("the app has a port"))
 }
 
 impl Proxy {
@@ -356,7 +308,7 @@ impl Proxy {
         tokens: &[(&'static str, String)],
         port: u16,
         certificates: &Certificates,
-    ) -> Process {
+    ) -> Program {
         let (name, text) = self.file(folder, tokens, port, certificates);
         std::fs::write(folder.join(name), text).expect("the file is written");
         let path = folder.display().to_string();
@@ -366,7 +318,7 @@ impl Proxy {
             Self::Haproxy(_) => vec!["-db", "-f", name],
             Self::Envoy(_) => vec!["--disable-hot-restart", "--concurrency", "1", "-c", name],
         };
-        let mut process = Process::start(folder, "proxy", program, &arguments);
+        let mut program = start(folder, "proxy", program, &arguments);
         // Another program could have bound the port first. It would have no such certificate.
         let client = TlsConnector::from(certificates.client("http/1.1"));
         let serves_tls = async |_: &str| {
@@ -378,10 +330,8 @@ impl Proxy {
             let handshake = timeout(Duration::from_secs(5), handshake).await;
             handshake.is_ok_and(|result| result.is_ok())
         };
-        process
-            .wait_until(&folder.join("proxy.log"), serves_tls)
-            .await;
-        process
+        program.wait_until(serves_tls).await;
+        program
     }
 }
 
