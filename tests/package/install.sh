@@ -75,9 +75,13 @@ mkdir -p "$root/trial/target/packages" "$root/trial/bin"
 cp "$package" "$root/trial/target/packages"
 # The chroot has no terminals.
 echo 'Dpkg::Use-Pty "0";' > "$root/trial/apt.conf"
-# The chroot has no systemd. This records the commands.
-printf '#!/bin/sh\necho "$*" >> /trial/systemctl.log\n' > "$root/trial/bin/systemctl"
-chmod +x "$root/trial/bin/systemctl"
+# Makes a program of the chroot, which has no systemd.
+stub() {
+  printf '#!/bin/sh\n%s\n' "$2" > "$root/trial/bin/$1"
+  chmod +x "$root/trial/bin/$1"
+}
+record='echo "$*" >> /trial/systemctl.log'
+stub systemctl "$record"
 run_block install
 
 # What the package promises.
@@ -190,32 +194,63 @@ upstream=
 # An upgrade restarts a running service, unless the new version refuses the configuration. dpkg
 # succeeds in both cases.
 mkdir -p "$root/run/systemd/system"
-printf '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n' > "$root/trial/bin/systemd-run"
-chmod +x "$root/trial/bin/systemd-run"
+stub systemd-run 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"'
+with_stubs() { inside env PATH=/trial/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
 upgrade() {
-  rm "$root/trial/systemctl.log"
-  inside env PATH=/trial/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    /var/lib/dpkg/info/hookgate.postinst configure 0.0.1 2> "$work/upgrade.log" \
+  : > "$root/trial/systemctl.log"
+  with_stubs /var/lib/dpkg/info/hookgate.postinst configure 0.0.1 2> "$work/upgrade.log" \
     || fail "the upgrade failed: $(cat "$work/upgrade.log")"
 }
+restarts() { grep -q '^try-restart hookgate' "$root/trial/systemctl.log"; }
+reports() { grep -q "$1" "$work/upgrade.log" || fail "no \"$1\" in: $(cat "$work/upgrade.log")"; }
 upgrade
-grep -q '^try-restart hookgate' "$root/trial/systemctl.log" || fail "the upgrade restarts nothing"
-echo 'unknown = 1' >> "$root/etc/hookgate/gateway.toml"
+restarts || fail "the upgrade restarts nothing"
+[[ ! -s "$work/upgrade.log" ]] || fail "$(cat "$work/upgrade.log")"
+refuse_file() { echo 'unknown = 1' >> "$root/etc/hookgate/gateway.toml"; }
+accept_file() { cp -p "$work/gateway.toml" "$root/etc/hookgate/gateway.toml"; }
+refuse_file
 upgrade
-! grep -q '^try-restart' "$root/trial/systemctl.log" || fail "a refused file restarts the service"
-grep -q "then run 'systemctl restart hookgate'" "$work/upgrade.log" || fail "$(cat "$work/upgrade.log")"
-grep -q "the new version refuses" "$work/upgrade.log" || fail "$(cat "$work/upgrade.log")"
-cp -p "$work/gateway.toml" "$root/etc/hookgate/gateway.toml"
+! restarts || fail "a refused file restarts the service"
+reports "then run 'systemctl restart hookgate'"
+reports "the new version refuses"
+accept_file
 # systemd-run itself fails, for example without D-Bus. The file is not to blame.
-printf '#!/bin/sh\nexit 1\n' > "$root/trial/bin/systemd-run"
+stub systemd-run 'exit 1'
 upgrade
-! grep -q '^try-restart' "$root/trial/systemctl.log" || fail "an unchecked file restarts the service"
-grep -q "could not be checked (status 1)" "$work/upgrade.log" || fail "$(cat "$work/upgrade.log")"
+! restarts || fail "an unchecked file restarts the service"
+reports "could not be checked (status 1)"
 ! grep -q "refuses" "$work/upgrade.log" || fail "$(cat "$work/upgrade.log")"
-rm -r "$root/run/systemd"
+# Without systemd-run, root checks the file.
+rm "$root/trial/bin/systemd-run"
+! with_stubs sh -c 'command -v systemd-run' || fail "the chroot has a systemd-run of its own"
+upgrade
+restarts || fail "without systemd-run, the upgrade restarts nothing"
+refuse_file
+upgrade
+! restarts || fail "without systemd-run, a refused file restarts the service"
+reports "the new version refuses"
+accept_file
+# systemctl fails, or does not exist.
+stub systemctl "$record"'; [ "$1" != try-restart ]'
+upgrade
+restarts || fail "the upgrade does not try to restart the service"
+reports "the new version did not start"
+stub systemctl "$record"'; [ "$1" = is-active ]'
+upgrade
+restarts || fail "after a failed daemon-reload, the upgrade restarts nothing"
+reports "systemd did not read the new units"
+rm "$root/trial/bin/systemctl"
+upgrade
+reports "systemd did not read the new units"
 
-# Removing keeps the configuration and the data.
-inside dpkg --remove hookgate
+# Removing keeps the configuration and the data, also if systemctl fails.
+stub systemctl "$record; exit 1"
+: > "$root/trial/systemctl.log"
+with_stubs dpkg --remove hookgate 2> "$work/upgrade.log"
+grep -q '^disable --now hookgate' "$root/trial/systemctl.log" || fail "removing stops nothing"
+reports "systemd did not stop the service"
+rm -r "$root/run/systemd"
+stub systemctl "$record"
 inside test -f /etc/hookgate/secrets/example || fail "removing deleted a secret"
 inside test -d /var/lib/hookgate/replay || fail "removing deleted the events"
 
