@@ -2,6 +2,7 @@
 
 mod controls;
 mod errors;
+mod hang_ups;
 mod lambda;
 mod mounted;
 mod pages;
