@@ -16,7 +16,6 @@ use tokio::sync::Notify;
 
 use super::eviction::{Waiting, WaitsFor, choose};
 use crate::client_address::ClientAddress;
-use crate::telemetry::outcome::RequestOutcome;
 
 /// An eviction frees this fraction of the limit, because each eviction examines all connections.
 const EVICTION_DIVISOR: usize = 64;
@@ -68,15 +67,6 @@ enum State {
 pub(crate) enum LastRequest {
     Verified,
     Unverified,
-}
-
-impl From<RequestOutcome> for LastRequest {
-    fn from(outcome: RequestOutcome) -> Self {
-        match outcome.has_verified() {
-            true => Self::Verified,
-            false => Self::Unverified,
-        }
-    }
 }
 
 /// A request that waits for more of its body. The request is in progress again after its drop.
@@ -305,87 +295,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::pin::pin;
-
-    use super::*;
-    use crate::poll::now_or_never;
-
-    struct Tested {
-        table: ConnectionTable,
-        gauge: IntGauge,
-    }
-
-    impl Tested {
-        fn new() -> Self {
-            Self {
-                table: ConnectionTable::default(),
-                gauge: IntGauge::new("open", "open").expect("the name is valid"),
-            }
-        }
-
-        fn open(&self, client: &str) -> Option<OpenConnection<'_>> {
-            let client = client.parse().expect("the address is valid");
-            self.table.open(&self.gauge, 4, Some(client), |_| {})
-        }
-    }
-
-    async fn is_evicted(connection: &OpenConnection<'_>) -> bool {
-        now_or_never(pin!(connection.slot.evicted()))
-            .await
-            .is_some()
-    }
-
-    #[tokio::test]
-    async fn at_the_limit_a_waiting_connection_makes_room() {
-        let tested = Tested::new();
-        let held: Vec<_> = (0..4).filter_map(|_| tested.open("192.0.2.1")).collect();
-        assert_eq!(held.len(), 4);
-        for busy in &held[..3] {
-            assert_eq!(busy.slot.start_request(), Ok(()));
-        }
-        let new = tested.open("192.0.2.2").expect("a connection makes room");
-        for (index, connection) in held.iter().enumerate() {
-            assert_eq!(is_evicted(connection).await, index == 3, "{index}");
-        }
-        // The request of an evicted connection does not start.
-        assert_eq!(held[3].slot.start_request(), Err(Evicted));
-        assert_eq!(new.slot.start_request(), Ok(()));
-        // It is open until its task ends.
-        assert_eq!(tested.gauge.get(), 5);
-        drop(held);
-        assert_eq!(tested.gauge.get(), 1);
-    }
-
-    /// The control: the limit holds where no connection may be closed.
-    #[tokio::test]
-    async fn a_connection_with_a_request_in_progress_is_not_evicted() {
-        let tested = Tested::new();
-        let busy: Vec<_> = (0..4).filter_map(|_| tested.open("192.0.2.1")).collect();
-        for connection in &busy {
-            connection.slot.start_head();
-            assert_eq!(connection.slot.start_request(), Ok(()));
-        }
-        assert!(tested.open("192.0.2.2").is_none());
-        assert_eq!(tested.gauge.get(), 4);
-        busy[0]
-            .slot
-            .end_request(LastRequest::Unverified, Instant::now());
-        let _new = tested.open("192.0.2.2").expect("a connection makes room");
-        assert!(is_evicted(&busy[0]).await);
-        assert!(!is_evicted(&busy[1]).await);
-    }
-
-    #[tokio::test]
-    async fn a_head_that_starts_after_the_eviction_changes_nothing() {
-        let tested = Tested::new();
-        let held: Vec<_> = (0..4).filter_map(|_| tested.open("192.0.2.1")).collect();
-        let _new = tested.open("192.0.2.2").expect("a connection makes room");
-        let mut evicted = 0;
-        for connection in &held {
-            connection.slot.start_head();
-            evicted += usize::from(connection.slot.start_request() == Err(Evicted));
-        }
-        assert_eq!(evicted, 1);
-    }
-}
+mod tests;

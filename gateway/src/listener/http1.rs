@@ -145,9 +145,9 @@ impl Gateway {
                     downstream.find_sender(trusted);
                 }
                 downstream.make_room_by(slot);
-                let outcome = self.deliver(&mut downstream).await;
+                let last_request = self.deliver(&mut downstream).await;
                 session.keeps_alive &= session.is_complete();
-                Ok(outcome.into())
+                Ok(last_request)
             }
             Err(reason) => {
                 self.refuse_head(session, reason).await;

@@ -224,7 +224,7 @@ impl Gateway {
             downstream.find_sender(trusted);
         }
         let last_request = match body {
-            Ok(_) => self.deliver(&mut downstream).await.into(),
+            Ok(_) => self.deliver(&mut downstream).await,
             Err(reason) => {
                 let mut record = AccessRecord::start(self, downstream.address());
                 self.refuse(&mut downstream, None, reason.into(), &mut record)

@@ -5,19 +5,22 @@ use hookgate_gate::{Admission, Forwardable, QueueMode, Reason};
 use http::{HeaderMap, Response};
 
 use crate::gateway::Gateway;
+use crate::listener::connection_table::LastRequest;
 use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::admit::Admitted;
 use crate::pipeline::downstream::Downstream;
-use crate::telemetry::outcome::RequestOutcome;
 
 impl Gateway {
     /// Admits the delivery, then forwards it, stores it or responds to the sender. The access record is
-    /// written at the end.
-    pub(crate) async fn deliver(&self, downstream: &mut Downstream<'_>) -> RequestOutcome {
+    /// written at the end. Returns whether the request came from a party that knows the secret.
+    pub(crate) async fn deliver(&self, downstream: &mut Downstream<'_>) -> LastRequest {
         let mut record = AccessRecord::start(self, downstream.address());
         self.admit_and_respond(downstream, &mut record).await;
         record.end(downstream);
-        record.outcome()
+        match record.has_verified() {
+            true => LastRequest::Verified,
+            false => LastRequest::Unverified,
+        }
     }
 
     async fn admit_and_respond(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hookgate_core::Problems;
 use hookgate_core::internal::ErrorChain;
-use hookgate_gate::{Mode, Source};
+use hookgate_gate::Source;
 use http::HeaderName;
 use pingora_http::RequestHeader;
 
@@ -255,17 +255,14 @@ impl Route {
         }
     }
 
-    /// Counts a request by its outcome.
-    pub(crate) fn count(&self, metrics: &Metrics, outcome: RequestOutcome) {
+    /// Counts a request by its outcome. `has_verified` says whether its signature is valid, so that no
+    /// stranger takes the series of a tenant.
+    pub(crate) fn count(&self, metrics: &Metrics, outcome: RequestOutcome, has_verified: bool) {
         self.shared.metrics.count(outcome);
         if let Some(tenants) = &self.shared.tenant_metrics {
-            let series = match (&self.tenant, outcome) {
-                // A source that only observes forwards deliveries that do not verify.
-                (Some(_), RequestOutcome::Failed) if self.source.mode() == Mode::Observe => {
-                    Series::Existing
-                }
-                (Some(_), outcome) if outcome.has_verified() => Series::Allot,
-                _ => Series::Existing,
+            let series = match has_verified {
+                true => Series::Allot,
+                false => Series::Existing,
             };
             tenants.count(metrics, self.source.tenant(), series, outcome);
         }

@@ -61,23 +61,6 @@ impl RequestOutcome {
         }
     }
 
-    /// Returns whether the request came from a party that knows the secret.
-    pub(crate) const fn has_verified(self) -> bool {
-        match self {
-            Self::Forwarded
-            | Self::Queued
-            | Self::Duplicate
-            | Self::Busy
-            | Self::Failed
-            | Self::ObservedForwarded
-            | Self::ObservedDuplicate => true,
-            // An attacker can send the handshakes of some providers, which are unsigned.
-            Self::Refused | Self::Handshake | Self::ObservedHandshake | Self::ObservedRefused => {
-                false
-            }
-        }
-    }
-
     /// Returns the stable label for logs, metrics and traces.
     pub(crate) const fn label(self) -> &'static str {
         match self {

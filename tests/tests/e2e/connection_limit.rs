@@ -16,6 +16,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::upstreams::closed_port;
+
 const LIMIT: usize = 60;
 const DELIVERIES: usize = 100;
 const OPEN: &str = "hookgate_connections ";
@@ -169,6 +171,54 @@ async fn silent_connections_of_one_address_keep_no_genuine_delivery_out() {
 #[tokio::test]
 async fn idle_http2_connections_of_one_address_keep_no_genuine_delivery_out() {
     assert_nothing_lost(Hold::IdleHttp2, "127.0.0.2", "idle_unverified").await;
+}
+
+#[tokio::test]
+async fn an_evicted_body_counts_as_a_refused_delivery() {
+    let upstream = Upstream::start().await;
+    let gateway = limited(&upstream);
+    let attack = hold_all(gateway.address(), Hold::HalfBody, "127.0.0.2");
+    assert_eq!(lost(&gateway, 10).await, 0);
+    // The bodies that were not evicted end early now, which is another reason.
+    drop(attack);
+    let evicted = "hookgate_connections_evicted_total{reason=\"incomplete_body\"}";
+    let evicted = gateway.existing_counter(evicted).await;
+    assert!(evicted > 0);
+    let overloaded = "hookgate_refused_total{reason=\"overloaded\",source=\"beatapi\"}";
+    let is_logged = || {
+        gateway
+            .access_log()
+            .iter()
+            .any(|line| line["reason"] == "overloaded")
+    };
+    let start = Instant::now();
+    while gateway.counter(overloaded).await != evicted || !is_logged() {
+        assert!(start.elapsed() < DEADLINE, "{evicted} are not counted");
+        sleep(Duration::from_millis(5)).await;
+    }
+    let refused = "hookgate_deliveries_total{outcome=\"refused\",source=\"beatapi\"}";
+    assert!(gateway.existing_counter(refused).await >= evicted);
+    // The control: a verified delivery counts once.
+    let forwarded = "hookgate_deliveries_total{outcome=\"forwarded\",source=\"beatapi\"}";
+    assert_eq!(gateway.existing_counter(forwarded).await, 10);
+}
+
+/// In observe mode, a request that failed did not always verify.
+#[tokio::test]
+async fn an_observed_request_that_is_forged_and_fails_leaves_its_connection_unproven() {
+    let (address, _port) = closed_port().await;
+    let gateway = Gateway::builder(address)
+        .every_source("mode = \"observe\"")
+        .table(&format!("[limits]\nconnections = {LIMIT}"))
+        .start();
+    let _attack = hold_all(gateway.address(), Hold::Idle, "127.0.0.2");
+    // The upstream is gone, so each delivery fails.
+    assert_eq!(lost(&gateway, 10).await, 10);
+    let evicted = |reason: &str| format!("hookgate_connections_evicted_total{{reason={reason:?}}}");
+    let failed = "hookgate_deliveries_total{outcome=\"failed\",source=\"beatapi\"}";
+    assert!(gateway.existing_counter(failed).await > 10);
+    assert!(gateway.existing_counter(&evicted("idle_unverified")).await > 0);
+    assert_eq!(gateway.existing_counter(&evicted("idle")).await, 0);
 }
 
 /// The sender and the attacker share an address, for example that of a NAT.

@@ -134,6 +134,13 @@ async fn streams_without_a_body_are_evicted_when_the_budget_is_exceeded() {
         evicted += 1;
     }
     assert!(evicted <= 34, "{evicted}");
+    for series in [
+        "hookgate_refused_total{reason=\"overloaded\",source=\"beatapi\"}",
+        "hookgate_deliveries_total{outcome=\"refused\",source=\"beatapi\"}",
+    ] {
+        let counted = gateway.existing_counter(series).await;
+        assert!((evicted..=34).contains(&counted), "{series} {counted}");
+    }
     for protocol in [Protocol::Http1, Protocol::Http2] {
         let genuine = beatapi().delivery(&format!("evt_{protocol:?}"));
         let genuine = send_over(&protocol, gateway.address(), genuine).await;

@@ -190,8 +190,23 @@ impl AccessRecord<'_> {
     }
 }
 
+impl AccessRecord<'_> {
+    /// Counts a request that ends without a response: its connection has made room for another one
+    /// before its body was complete, or its delivery was cancelled.
+    fn count_dropped(&mut self) {
+        let Some(route) = self.route.clone().filter(|_| !self.is_counted) else {
+            return;
+        };
+        match self.outcome {
+            RequestOutcome::Refused => self.refused_for(Some(&route), Reason::Overloaded),
+            outcome => self.conclude(&route, outcome),
+        }
+    }
+}
+
 impl Drop for AccessRecord<'_> {
     fn drop(&mut self) {
+        self.count_dropped();
         if let Some(took) = self.verify {
             self.gateway.metrics().observe_verification(took);
         }

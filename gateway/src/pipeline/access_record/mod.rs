@@ -43,6 +43,9 @@ pub(crate) struct AccessRecord<'g> {
     step_start: Instant,
     route: Option<Arc<Route>>,
     outcome: RequestOutcome,
+    is_counted: bool,
+    /// Whether the request came from a party that knows the secret.
+    has_verified: bool,
     reason: Option<Reason>,
     status: Option<u16>,
     key_id: Option<String>,
@@ -85,6 +88,8 @@ impl<'g> AccessRecord<'g> {
             step_start: start,
             route: None,
             outcome: RequestOutcome::Refused,
+            is_counted: false,
+            has_verified: false,
             reason: None,
             status: None,
             key_id: None,
@@ -106,8 +111,9 @@ impl<'g> AccessRecord<'g> {
         }
     }
 
-    /// Records the route of the request.
+    /// Records the route of the request, whose check begins.
     pub(crate) fn routed(&mut self, route: &Arc<Route>) {
+        self.has_verified = false;
         self.route = Some(Arc::clone(route));
     }
 
@@ -154,6 +160,7 @@ impl<'g> AccessRecord<'g> {
         self.queued_from = Some(entry.request_id.clone());
         self.describe(verified);
         self.events(entry.keys.iter().copied());
+        self.is_counted = true;
         // An attempt that is cancelled has failed.
         self.outcome = RequestOutcome::Failed;
     }
@@ -185,6 +192,7 @@ impl<'g> AccessRecord<'g> {
     }
 
     fn describe(&mut self, verified: &Verified) {
+        self.has_verified = true;
         self.body_bytes = Some(verified.body().len());
         if self.gateway.describes_requests() {
             self.key_id = Some(verified.key_id().to_owned());
@@ -222,9 +230,10 @@ impl<'g> AccessRecord<'g> {
         self.client
     }
 
-    /// Returns how the request ended, as far as this is known.
-    pub(crate) fn outcome(&self) -> RequestOutcome {
-        self.outcome
+    /// Returns whether the request came from a party that knows the secret. In observe mode, a
+    /// request that was forwarded did not always.
+    pub(crate) fn has_verified(&self) -> bool {
+        self.has_verified
     }
 
     /// Returns whether the record has the keys of the events.
@@ -278,8 +287,7 @@ impl<'g> AccessRecord<'g> {
                 if let ObservedVerdict::Refused(refusal) = verdict {
                     self.refused_for(Some(route), refusal.reason());
                 } else {
-                    let outcome = RequestOutcome::of_verdict(verdict);
-                    route.count(self.gateway.metrics(), outcome);
+                    self.conclude(route, RequestOutcome::of_verdict(verdict));
                 }
                 self.outcome = RequestOutcome::of_verdict(verdict);
             }
@@ -301,14 +309,18 @@ impl<'g> AccessRecord<'g> {
                 self.gateway.metrics().count_reason(source, reason);
                 self.conclude(route, RequestOutcome::of_refusal(reason));
             }
-            None => self.gateway.metrics().refused_unrouted(reason),
+            None => {
+                self.is_counted = true;
+                self.gateway.metrics().refused_unrouted(reason);
+            }
         }
     }
 
     /// Records and counts the outcome. Each request gets here once.
     fn conclude(&mut self, route: &Route, outcome: RequestOutcome) {
         self.outcome = outcome;
-        route.count(self.gateway.metrics(), outcome);
+        self.is_counted = true;
+        route.count(self.gateway.metrics(), outcome, self.has_verified);
     }
 
     /// Counts the bytes of a body that is being received.

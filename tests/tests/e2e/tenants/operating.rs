@@ -4,10 +4,14 @@ use hookgate_tests::{Behaviour, Gateway, Upstream};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{ACME, TenantFolder, UMBRELLA, deliver, partners, status, wait_for_status, with_files};
+use super::{
+    ACME, OTHER, TenantFolder, UMBRELLA, deliver, first_status, partners, status, wait_for_status,
+    with_files,
+};
 use crate::inspector::{ApiCall, deliveries, with_inspector};
 use crate::observability::TENANT_METRIC;
 use crate::queue::{SOON, folder, with_queue};
+use crate::upstreams::closed_port;
 
 #[tokio::test]
 async fn the_access_log_names_the_tenant() {
@@ -87,6 +91,30 @@ async fn the_metrics_name_a_limited_number_of_tenants() {
     }
     let metrics = gateway.get_admin("/metrics").await;
     assert!(!metrics.contains("umbrella") && !metrics.contains("initech"));
+}
+
+#[tokio::test]
+async fn a_forged_delivery_that_fails_in_observe_mode_takes_no_series() {
+    let files = TenantFolder::new();
+    files.set("acme", ACME);
+    files.set("umbrella", UMBRELLA);
+    let (address, _port) = closed_port().await;
+    let lines = "tenant_metrics = 1\nmode = \"observe\"";
+    let gateway = Gateway::builder(address)
+        .table(&partners(&files.path(), lines))
+        .start_without_default_sources();
+    let failed = |tenant: &str| {
+        format!("{TENANT_METRIC}{{outcome=\"failed\",source=\"partners\",tenant=\"{tenant}\"}}")
+    };
+    assert_eq!(
+        first_status(&gateway, "umbrella", OTHER, "evt_1").await,
+        502
+    );
+    assert_eq!(gateway.existing_counter(&failed("_other")).await, 1);
+    // The control: a delivery that verifies takes the series.
+    assert_eq!(first_status(&gateway, "acme", ACME, "evt_1").await, 502);
+    assert_eq!(gateway.existing_counter(&failed("acme")).await, 1);
+    assert_eq!(gateway.existing_counter(&failed("_other")).await, 1);
 }
 
 #[tokio::test]
