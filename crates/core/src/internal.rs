@@ -12,19 +12,19 @@ pub use crate::error_chain::ErrorChain;
 pub use crate::scheme::fetch::{
     FetchRule, KeyFormat, NamePattern, PathPattern, TokenRule, is_label,
 };
-pub use crate::scheme::format::{Format, ListFormat, Place, formats};
+pub use crate::scheme::format::{Format, ListFormat, Place, format_of, formats};
 pub use crate::scheme::location::decode_field;
 pub use crate::scheme::secrets::{JsonStep, SecretLocation};
 pub use crate::suggestion::nearest;
 pub use crate::units::{duration_text, size_text};
 pub use crate::verifier::{BodyHash, VerifiedFacts, hash_paired};
 use bytes::Bytes;
-use http::HeaderName;
+use http::{HeaderName, Request};
 
 use crate::scheme::location::Location;
 use crate::{
-    BuildError, Head, Pending, ReplayScope, Scheme, UnixTime, Verified, Verifier, VerifierBuilder,
-    VerifyError,
+    BuildError, Head, Pending, ReplayScope, Scheme, Secret, Signer, UnixTime, Variant, Verified,
+    Verifier, VerifierBuilder, VerifyError,
 };
 
 /// Returns the network that one client controls: an IPv4 address or an IPv6 /64.
@@ -59,6 +59,18 @@ pub fn event_id_headers(scheme: &Scheme) -> Vec<HeaderName> {
     let plans = scheme.plans().iter();
     let ids = plans.flat_map(|plan| plan.id.iter().flat_map(|id| &id.locations));
     ids.filter_map(Location::header).cloned().collect()
+}
+
+/// Returns the variant with which `signer` signs `request`.
+pub fn variant_for<'s>(signer: &'s Signer, request: &Request<Bytes>) -> Variant<'s> {
+    signer.variant_for(request)
+}
+
+/// Creates a secret without its checks, to sign as a forger would.
+///
+/// No verifier may use it: a placeholder is not a secret.
+pub fn unchecked_secret(text: impl Into<Vec<u8>>) -> Secret {
+    Secret::unchecked(text.into())
 }
 
 /// Returns the headers from which the variants of `scheme` read the event type.

@@ -128,6 +128,11 @@ impl Secret {
         }
     }
 
+    /// Creates a secret without the checks of [`Secret::new`].
+    pub(crate) fn unchecked(text: Vec<u8>) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
     pub(crate) fn expose(&self) -> &[u8] {
         &self.0
     }

@@ -26,6 +26,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// A file without certificates, for servers without TLS.
 const NO_CERTIFICATES: &str = "/dev/null";
 
+/// How long a sender waits that hangs up.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long the body of a response may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -68,6 +71,8 @@ pub(super) enum Framing {
     Length,
     /// The request has chunks of this many bytes.
     Chunked(usize),
+    /// The request has a `content-length`. The second half of its body follows after a pause.
+    Halves(Duration),
 }
 
 /// A response, whose body is still to be read.
@@ -179,6 +184,22 @@ impl Client {
         })
     }
 
+    /// Sends `request`, and closes the connection at the response, which is lost. A server that takes
+    /// longer than [`PATIENCE`] loses its sender earlier.
+    pub(super) async fn send_and_hang_up(
+        &self,
+        request: &Request<Bytes>,
+    ) -> Result<(), ClientError> {
+        let (mut session, peer) = self.connect().await?;
+        let head = self.head(request, Framing::Length, peer);
+        let head = head.map_err(|error| broken(&self.host, &error))?;
+        let written = write(&mut session, head, request.body(), Framing::Length).await;
+        written.map_err(|error| broken(&self.host, &error))?;
+        // A server can ignore a request whose sender is gone before the server has read it.
+        let _lost = timeout(PATIENCE, read_head(&mut session)).await;
+        Ok(())
+    }
+
     async fn exchange(
         &self,
         request: &Request<Bytes>,
@@ -241,7 +262,9 @@ impl Client {
         }
         match framing {
             Framing::NoBody => {}
-            Framing::Length => head.insert_header(CONTENT_LENGTH, request.body().len())?,
+            Framing::Length | Framing::Halves(_) => {
+                head.insert_header(CONTENT_LENGTH, request.body().len())?;
+            }
             Framing::Chunked(_) => head.insert_header(TRANSFER_ENCODING, "chunked")?,
         }
         if framing != Framing::NoBody && !headers.contains_key(CONTENT_TYPE) {
@@ -302,6 +325,12 @@ async fn write(
             for chunk in body.chunks(size) {
                 session.write_body(chunk).await?;
             }
+        }
+        Framing::Halves(pause) => {
+            let (first, second) = body.split_at(body.len() / 2);
+            session.write_body(first).await?;
+            tokio::time::sleep(pause).await;
+            session.write_body(second).await?;
         }
     }
     session.finish_body().await.map(|_| ())

@@ -6,6 +6,7 @@ mod captured_request;
 mod check;
 mod client;
 mod completions;
+mod conform;
 mod demo;
 mod events;
 mod fetched_keys;
@@ -20,6 +21,7 @@ mod send;
 mod sign;
 mod signing;
 mod terminal;
+mod trust;
 mod verify;
 
 use std::fmt::{self, Display};
@@ -109,6 +111,13 @@ enum Command {
     Identify(identify::Options),
     /// Sign a delivery, or a captured one anew, and send it
     Send(send::Options),
+    /// Test any receiver with genuine, forged, repeated and late deliveries
+    #[command(
+        long_about = "Test any receiver: send genuine, forged, repeated and late deliveries, and \
+                      compare each response with that of a safe receiver. The exit code is 1 if \
+                      a row fails"
+    )]
+    Conform(conform::Options),
     /// List, show, resend and forget the deliveries of a running gateway
     Events(events::Options),
     /// List, show, retry and drop the deliveries of the queue
@@ -158,6 +167,7 @@ impl Command {
             Self::Verify(options) => verify::run(&options, &*clock),
             Self::Identify(options) => identify::run(&options),
             Self::Send(options) => send::run(&options, &*clock),
+            Self::Conform(options) => conform::run(&options, &*clock),
             Self::Events(options) => events::run(&options, &*clock),
             Self::Queue(options) => queue::run(&options),
             Self::Completions(options) => completions::run(&options),

@@ -14,11 +14,11 @@ use serde_json::json;
 
 use super::Error;
 use super::capture::{WholeCapture, read_file};
-use super::client::{Client, ClientError, ConnectFault, Framing, Trust};
+use super::client::{Client, ClientError, ConnectFault, Framing};
 use super::sign::{DeliveryOptions, new_id, post, sign};
 use super::signing::SigningOptions;
+use super::trust::TrustOptions;
 use crate::explain::Signing;
-use crate::pem;
 
 /// The headers that belong to one connection. The client writes its own ones.
 const OF_CONNECTION: [&str; 10] = [
@@ -35,7 +35,7 @@ const OF_CONNECTION: [&str; 10] = [
 ];
 
 /// The media type of a form.
-const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The format of a generated body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,14 +67,8 @@ pub(super) struct Options {
     #[arg(long = "header", value_name = "NAME:VALUE", value_parser = parse_header)]
     headers: Vec<(HeaderName, HeaderValue)>,
 
-    /// File with the certificates of the authorities to trust, in PEM, instead of those of the
-    /// system
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-
-    /// Accept every certificate of the server
-    #[arg(long)]
-    insecure: bool,
+    #[command(flatten)]
+    trust: TrustOptions,
 
     /// Number of times to send the event. Each delivery has a new signature and the same event id
     #[arg(
@@ -100,7 +94,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         .enable_all()
         .build()?;
     let mut exit = ExitCode::SUCCESS;
-    let client = Client::new(&options.to, "--to", &options.trust()?)?;
+    let client = Client::new(&options.to, "--to", &options.trust.resolve()?)?;
     for _ in 0..options.repeat {
         let mut signed = sign(&signing, &delivery, &request, clock)?;
         *signed.uri_mut() = with_query(&options.to, signed.uri())?;
@@ -122,7 +116,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
 }
 
 /// Returns the error of a request without a response, with advice.
-fn no_response(error: &ClientError) -> Error {
+pub(super) fn no_response(error: &ClientError) -> Error {
     let advice = match error {
         ClientError::Unreachable { fault, .. } => match fault {
             ConnectFault::Refused => ": is the gateway running?",
@@ -139,7 +133,7 @@ fn no_response(error: &ClientError) -> Error {
     Error::new(format!("{error}{advice}"))
 }
 
-fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(super) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     const EXPECTED: &str = "expected NAME:VALUE, such as `X-Request-Id: 1`";
     let (name, value) = text.split_once(':').ok_or(EXPECTED)?;
     let name = HeaderName::try_from(name.trim()).map_err(|_| EXPECTED)?;
@@ -178,22 +172,6 @@ impl Options {
             request.headers_mut().insert(CONTENT_TYPE, form);
         }
         Ok(request)
-    }
-
-    fn trust(&self) -> Result<Trust, Error> {
-        match &self.ca {
-            None if self.insecure => Ok(Trust::Anything(None)),
-            None => Ok(Trust::System),
-            Some(path) => {
-                let read = pem::read("--ca", path);
-                let checked = read.and_then(|text| pem::roots("--ca", path, &text));
-                checked.map_err(|(option, message)| Error::new(format!("{option}: {message}")))?;
-                Ok(match self.insecure {
-                    true => Trust::Anything(Some(path.clone())),
-                    false => Trust::Authorities(path.clone()),
-                })
-            }
-        }
     }
 
     /// Adds the headers of the options. The first one of a name replaces those of a capture.
@@ -237,7 +215,7 @@ fn resent(capture: Capture) -> Request<Bytes> {
 
 /// Returns `to` with the query of the signed request, which replaces the query of `to`. The
 /// request is signed with the query of `--url`, and some schemes add their signature to it.
-fn with_query(to: &Uri, signed: &Uri) -> Result<Uri, Error> {
+pub(super) fn with_query(to: &Uri, signed: &Uri) -> Result<Uri, Error> {
     let mut parts = to.clone().into_parts();
     let target = match signed.query() {
         Some(query) => format!("{}?{query}", to.path()),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use clap::Args;
-use hookgate_core::{SignError, UnixTime};
+use hookgate_core::{SignError, Signer, UnixTime};
 use hookgate_gate::Clock;
 use http::{Method, Request};
 
@@ -113,12 +113,23 @@ pub(super) fn sign(
 ) -> Result<Request<Bytes>, Error> {
     let at = delivery.at.unwrap_or_else(|| clock.now());
     let signer = signing.signer(at)?;
+    sign_with(&signer, signing, at, delivery.id.as_deref(), request)
+}
+
+/// Signs `request` with `signer`, at the time `at`.
+pub(super) fn sign_with(
+    signer: &Signer,
+    signing: &Signing,
+    at: UnixTime,
+    id: Option<&str>,
+    request: &Request<Bytes>,
+) -> Result<Request<Bytes>, Error> {
     let mut request = request.clone();
     if let Some(method) = &signing.method {
         *request.method_mut() = method.clone();
     }
     *request.uri_mut() = signing.target().map_err(Error::new)?;
-    let signed = match signer.sign_request(request.clone(), at, delivery.id.as_deref()) {
+    let signed = match signer.sign_request(request.clone(), at, id) {
         Err(SignError::IdMissing) => signer.sign_request(request, at, Some(&new_id())),
         other => other,
     };

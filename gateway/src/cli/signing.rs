@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 use hookgate_core::internal::ErrorChain;
-use hookgate_core::{Provider, Signer, UnixTime, UnknownProvider, Verifier};
+use hookgate_core::{BuildError, Provider, Secret, Signer, UnixTime, UnknownProvider, Verifier};
 use http::Method;
 
 use super::{Error, read_text};
@@ -158,7 +158,13 @@ impl Signing {
         let secret = secret.ok_or_else(|| Error::new(self.missing_secret()))?;
         let secret = secret.secret();
         let secret = secret.map_err(|fault| Error::new(self.error("--secret", &fault)))?;
-        let mut builder = Signer::builder(&self.scheme, &secret);
+        let signer = self.signer_with(&secret);
+        signer.map_err(|error| Error::new(self.build_error(error)))
+    }
+
+    /// Builds a signer with any secret.
+    pub(super) fn signer_with(&self, secret: &Secret) -> Result<Signer, BuildError> {
+        let mut builder = Signer::builder(&self.scheme, secret);
         if let Some(url) = &self.url {
             builder = builder.url(url);
         }
@@ -168,9 +174,7 @@ impl Signing {
         if let Some(variant) = &self.variant {
             builder = builder.variant(variant);
         }
-        builder
-            .build()
-            .map_err(|error| Error::new(self.build_error(error)))
+        builder.build()
     }
 }
 

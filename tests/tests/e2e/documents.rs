@@ -176,6 +176,14 @@ fn the_commands_of_the_page_about_the_queue_work() {
 }
 
 #[test]
+fn the_commands_of_the_page_about_conformance_work() {
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
+    let output = run_script(&blocks(&read("docs/conformance.md"), "sh"), folder.path());
+    let expected = " 0 fail, 0 unseen, 1 not applicable\n";
+    assert!(output.contains(expected), "{output}");
+}
+
+#[test]
 fn the_page_about_mismatches_has_every_code() {
     let page = read("docs/mismatch.md");
     for code in hookgate_diagnose::Code::ALL {

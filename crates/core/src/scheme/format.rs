@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::location::{Item, Location};
 use super::signature::{ListKind, SignatureLocation};
 use super::template::{self, IfAbsent, Placeholder, Variable};
-use super::{Plan, Scheme, SignatureKind};
+use super::{Plan, Scheme, SignatureKind, Variant};
 use crate::message_signature::Component;
 use crate::time::UnixTime;
 
@@ -35,6 +35,11 @@ pub enum Place<'s> {
     Header(&'s HeaderName),
     /// The value is the item of this name in the list around the signature.
     Item(&'s str),
+}
+
+/// Returns the format of a variant.
+pub fn format_of(variant: Variant<'_>) -> Format<'_> {
+    Format(variant.0)
 }
 
 /// Returns the formats of the variants that are enabled. `variant` is the chosen one, if any.

@@ -70,8 +70,13 @@ impl Scheme {
         self.variants().filter(|variant| !variant.is_opt_in())
     }
 
+    /// Returns the variant at a position of [`Scheme::variants`].
+    pub(crate) fn variant(&self, index: usize) -> Variant<'_> {
+        Variant(&self.plans()[index])
+    }
+
     fn first(&self) -> Variant<'_> {
-        Variant(&self.plans()[0])
+        self.variant(0)
     }
 
     /// Returns the headers that the scheme reads, in order.

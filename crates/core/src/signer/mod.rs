@@ -19,7 +19,7 @@ pub use self::error::SignError;
 use crate::mac::{self, PrivateKey};
 use crate::scheme::location::Location;
 use crate::scheme::template::Variable;
-use crate::scheme::{Plan, Scheme, SignatureKind};
+use crate::scheme::{Plan, Scheme, SignatureKind, Variant};
 use crate::secret::Secret;
 use crate::time::UnixTime;
 use crate::verifier::{BuildError, SchemeSettings};
@@ -141,6 +141,11 @@ impl Signer {
             }
         }
         Ok(Request::from_parts(draft.parts, draft.body.into()))
+    }
+
+    /// Returns the variant with which the signer signs `request`.
+    pub(crate) fn variant_for(&self, request: &Request<Bytes>) -> Variant<'_> {
+        self.scheme.variant(self.choose(request).plan)
     }
 
     /// Returns the variant that fits the method and the body of `request`, or the first one.

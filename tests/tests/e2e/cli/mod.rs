@@ -1,8 +1,9 @@
-//! The commands for a terminal: `sign`, `verify`, `send`, `identify`, `providers`, `events` and
+//! The commands for a terminal: `sign`, `verify`, `send`, `identify`, `conform`, `providers`, `events` and
 //! `demo`.
 //! `check` is tested in `configuration`.
 
 mod captures;
+mod conform;
 mod errors;
 mod explain;
 mod identify;
