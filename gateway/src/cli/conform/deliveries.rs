@@ -77,8 +77,8 @@ impl<'c> Deliveries<'c> {
         Ok(deliveries)
     }
 
-    /// Chooses the first format that the scheme can sign. Some schemes allow no other field in a form
-    /// than those that they sign, so the last format has none.
+    /// Chooses the first format that the scheme can sign. Some schemes allow only signed fields in a
+    /// form, so the last format has none.
     fn find_body_format(&mut self) -> Result<(), Error> {
         let mut refused = Ok(());
         for format in [BodyFormat::Json, BodyFormat::Form, BodyFormat::Empty] {
