@@ -21,6 +21,7 @@ pub(super) fn pages(folder: &Path, upstream: &str) -> Vec<Page> {
     let script = |name: &'static str| blocks(&read(name), "sh");
     [
         ("README.md", readme_script()),
+        ("docs/conformance.md", script("docs/conformance.md")),
         ("docs/inspector.md", script("docs/inspector.md")),
         ("docs/install.md", install_script(folder, upstream)),
         ("docs/mismatch.md", script("docs/mismatch.md")),
