@@ -92,7 +92,8 @@ impl VerifiedEvent {
         self.0.verified.id()
     }
 
-    /// Returns the type of the event, if the provider signs one.
+    /// Returns the type of the event, if the provider signs one. GitHub does not sign its header
+    /// `x-github-event`: read it from the request, and expect that it can be wrong.
     pub fn event_type(&self) -> Option<&str> {
         self.0.verified.event_type()
     }

@@ -72,7 +72,8 @@ impl<S: Sync> OptionalFromRequestParts<S> for VerifiedEvent {
 ///
 /// If the bytes do not deserialise into `T`, the response is 500 and not a 4xx. The delivery is
 /// genuine, so the fault is in `T`, and some senders never retry after a 4xx. After a 500 the
-/// sender retries, and a corrected program can read the delivery.
+/// sender retries, and a corrected program can read the delivery. For another response, the handler
+/// takes a `Result<VerifiedJson<T>, VerifiedJsonRejection>`.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifiedJson<T>(pub T);
 

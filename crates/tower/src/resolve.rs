@@ -87,7 +87,12 @@ pub trait Resolve: Send + Sync + 'static {
 
 /// A resolver that can list its sources.
 ///
-/// The workers of a queue need the list, because they have no request.
+/// The workers of a queue need the list, because they have no request. They deliver an entry to the
+/// listed source with its name and tenant. Without such a source the entry waits, and the workers log
+/// a warning if they list another tenant of the source.
+///
+/// [`CachedSources`](crate::CachedSources) does not implement it. Wrap it, and list every tenant of
+/// the database, because one without a request yet is not in the cache.
 pub trait ListSources: Resolve {
     /// Returns the current sources, in any order.
     fn sources(&self) -> Vec<Arc<Source>>;

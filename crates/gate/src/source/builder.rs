@@ -261,7 +261,8 @@ impl SourceBuilder {
         self
     }
 
-    /// Sets the queue of the deliveries. By default, no delivery is queued.
+    /// Sets which deliveries are queued, and their order and schedule. By default, the gateway queues
+    /// none. A layer with a queue stores them whatever the mode of this policy is.
     #[cfg(feature = "queue")]
     pub fn queue(mut self, queue: QueuePolicy) -> Self {
         self.policy.queue = queue;

@@ -119,6 +119,13 @@ where
     async fn deliver(&self, leased: &LeasedEntry) -> AttemptOutcome {
         let entry = &leased.entry;
         let Some(source) = self.source(&entry.info) else {
+            tracing::warn!(
+                source = &*entry.info.source,
+                tenant = entry.info.tenant.as_deref(),
+                entry = %entry.info.id,
+                "a queued delivery waits, because the resolver lists no source with this name and \
+                 tenant; list it, or drop the delivery"
+            );
             return AttemptOutcome::NotTried;
         };
         let restored = match self.gate.prepare_queued(&source, entry).await {
