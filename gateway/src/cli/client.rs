@@ -190,10 +190,7 @@ impl Client {
         &self,
         request: &Request<Bytes>,
     ) -> Result<(), ClientError> {
-        let (mut session, peer) = self.connect().await?;
-        let head = self.head(request, Framing::Length, peer);
-        let head = head.map_err(|error| broken(&self.host, &error))?;
-        let written = write(&mut session, head, request.body(), Framing::Length).await;
+        let (mut session, written) = self.write_request(request, Framing::Length).await?;
         written.map_err(|error| broken(&self.host, &error))?;
         // A server can ignore a request whose sender is gone before the server has read it.
         let _lost = timeout(PATIENCE, read_head(&mut session)).await;
@@ -205,10 +202,7 @@ impl Client {
         request: &Request<Bytes>,
         framing: Framing,
     ) -> Result<Reply, ClientError> {
-        let (mut session, peer) = self.connect().await?;
-        let head = self.head(request, framing, peer);
-        let head = head.map_err(|error| broken(&self.host, &error))?;
-        let written = write(&mut session, head, request.body(), framing).await;
+        let (mut session, written) = self.write_request(request, framing).await?;
         // A receiver may respond and close the connection before it has read the whole body. The
         // response then matters more than the write error.
         let (status, headers) = match (read_head(&mut session).await, written) {
@@ -221,6 +215,19 @@ impl Client {
             session,
             host: self.host.clone(),
         })
+    }
+
+    /// Connects, and writes `request`. The second value is the result of the write.
+    async fn write_request(
+        &self,
+        request: &Request<Bytes>,
+        framing: Framing,
+    ) -> Result<(HttpSession, pingora_core::Result<()>), ClientError> {
+        let (mut session, peer) = self.connect().await?;
+        let head = self.head(request, framing, peer);
+        let head = head.map_err(|error| broken(&self.host, &error))?;
+        let written = write(&mut session, head, request.body(), framing).await;
+        Ok((session, written))
     }
 
     async fn connect(&self) -> Result<(HttpSession, &HttpPeer), ClientError> {
