@@ -121,8 +121,15 @@ async fn lost(gateway: &Gateway, deliveries: usize) -> usize {
         wait_until_full(gateway).await;
         let delivery = TestProvider::named("beatapi").delivery(&format!("evt_{index}"));
         let delivered = match try_send(gateway.address(), delivery).await {
-            Ok(response) => response.status == StatusCode::NO_CONTENT,
-            Err(_) => false,
+            Ok(response) if response.status == StatusCode::NO_CONTENT => true,
+            Ok(response) => {
+                println!("delivery {index}: {}", response.status);
+                false
+            }
+            Err(error) => {
+                println!("delivery {index}: {error:?}");
+                false
+            }
         };
         lost += usize::from(!delivered);
     }

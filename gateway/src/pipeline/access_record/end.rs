@@ -194,7 +194,10 @@ impl AccessRecord<'_> {
     /// Counts a request that ends without a response: its connection has made room for another one
     /// before its body was complete, or its delivery was cancelled.
     fn count_dropped(&mut self) {
-        let Some(route) = self.route.clone().filter(|_| !self.is_counted) else {
+        if self.is_counted {
+            return;
+        }
+        let Some(route) = self.route.clone() else {
             return;
         };
         match self.outcome {
