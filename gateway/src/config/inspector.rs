@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 use super::secrets::SecretRef;
 
@@ -115,9 +116,10 @@ impl AdminToken {
         self.digest == other.digest
     }
 
-    /// Whether `digest` is the digest of this token.
+    /// Whether `digest` is the digest of this token. They are compared in constant time: the first
+    /// bytes of the digest would show which guesses to try.
     pub(crate) fn has_digest(&self, digest: &TokenDigest) -> bool {
-        self.digest == *digest
+        self.digest.0.ct_eq(&digest.0).into()
     }
 }
 
