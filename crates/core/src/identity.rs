@@ -238,4 +238,24 @@ mod tests {
         let tenant = ReplayScope::new(&["beatapi", "tenant"]);
         assert_ne!(ReplayScope::new(&["beatapi"]).number(), tenant.number());
     }
+
+    #[test]
+    fn an_identity_has_a_stable_label_and_its_value() {
+        let digest = Box::new([0; 32]);
+        for (discriminator, label, event_id) in [
+            (id("evt_1"), "id", Some("evt_1")),
+            (Discriminator::Exact(digest.clone()), "exact", None),
+            (Discriminator::Content(digest), "content", None),
+        ] {
+            assert_eq!(discriminator.identity().label(), label);
+            assert_eq!(discriminator.id(), event_id, "{label}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_its_bytes_and_a_scope_shows_none() {
+        let bytes = std::array::from_fn(|index| index as u8);
+        assert_eq!(ReplayKey::from_bytes(bytes).as_bytes(), &bytes);
+        assert_eq!(format!("{:?}", ReplayScope::new(&["a"])), "ReplayScope(…)");
+    }
 }

@@ -246,3 +246,6 @@ impl<S: fmt::Debug> fmt::Debug for Connection<S> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

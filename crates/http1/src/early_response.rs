@@ -64,12 +64,32 @@ mod tests {
             ),
             ("HTTP/1.1 307", EarlyResponse::Refusal),
             ("SSH", EarlyResponse::Refusal),
+            ("HTTP/1.1x2", EarlyResponse::Refusal),
             ("HTTP/2.0 200", EarlyResponse::Refusal),
         ] {
             assert_eq!(
                 EarlyResponse::classify(received.as_bytes()),
                 expected,
                 "{received}"
+            );
+        }
+    }
+
+    #[test]
+    fn interim_responses_have_a_limit() {
+        let interim = |len: usize| {
+            let start = "HTTP/1.1 103 Early Hints\r\nLink: ";
+            format!("{start}{}", "a".repeat(len - start.len()))
+        };
+        for (len, expected) in [
+            (MAX_RESPONSE_HEAD, EarlyResponse::None),
+            (MAX_RESPONSE_HEAD + 1, EarlyResponse::Refusal),
+        ] {
+            let received = interim(len);
+            assert_eq!(
+                EarlyResponse::classify(received.as_bytes()),
+                expected,
+                "{len}"
             );
         }
     }

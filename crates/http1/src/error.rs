@@ -76,3 +76,53 @@ impl From<io::Error> for BodyError {
         Self::Disconnected(cause)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_is_wrong_and_keeps_the_cause() {
+        let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
+        let errors: [(Box<dyn Error>, &str, bool); 6] = [
+            (
+                Box::new(HeadError::TooLarge),
+                "the head is too large",
+                false,
+            ),
+            (
+                Box::new(HeadError::Malformed),
+                "the head is not a valid HTTP/1 head",
+                false,
+            ),
+            (
+                Box::new(HeadError::Ambiguous),
+                "the head is ambiguous",
+                false,
+            ),
+            (
+                Box::new(HeadError::from(reset())),
+                "the connection ended before the head did",
+                true,
+            ),
+            (
+                Box::new(BodyError::Malformed),
+                "the chunks of the body are malformed",
+                false,
+            ),
+            (
+                Box::new(BodyError::from(reset())),
+                "the connection ended before the body did",
+                true,
+            ),
+        ];
+        for (error, text, has_cause) in errors {
+            assert_eq!(error.to_string(), text);
+            let cause = error
+                .source()
+                .and_then(|cause| cause.downcast_ref::<io::Error>());
+            let expected = has_cause.then_some(io::ErrorKind::ConnectionReset);
+            assert_eq!(cause.map(io::Error::kind), expected, "{text}");
+        }
+    }
+}

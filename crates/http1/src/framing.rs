@@ -194,6 +194,10 @@ mod tests {
                 BodyLen::Unknown,
             ),
             ("Host: a\r\n", BodyLen::Known(0)),
+            (
+                "Host: a\r\nContent-Length: 120345678901234567\r\n",
+                BodyLen::Known(120_345_678_901_234_567),
+            ),
         ] {
             let len = check_head(fields, Version::HTTP_11).await;
             assert_eq!(len.expect("a good head"), expected, "{fields}");
@@ -330,6 +334,29 @@ mod tests {
                 allows_reuse,
             };
             assert_eq!(ResponseFraming::of(&Method::POST, &head), Some(expected));
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_response_does_not_count_beside_a_coding() {
+        let headers = |fields: &[(&'static str, &'static str)]| {
+            let fields = fields.iter().map(|(name, value)| {
+                (
+                    http::HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            });
+            fields.collect::<HeaderMap>()
+        };
+        let length = ("content-length", "12");
+        for (fields, expected) in [
+            (&[length][..], Some(12)),
+            (&[("content-length", "12, 12")], Some(12)),
+            (&[("content-length", "12, 13")], None),
+            (&[length, ("transfer-encoding", "chunked")], None),
+            (&[], None),
+        ] {
+            assert_eq!(content_length(&headers(fields)), expected, "{fields:?}");
         }
     }
 

@@ -27,3 +27,26 @@ pub fn write_field(buffer: &mut Vec<u8>, name: &str, value: &[u8]) {
     buffer.put_slice(value);
     buffer.put_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_a_head_end_with_cr_lf() {
+        let mut request = Vec::new();
+        write_request_line(&mut request, &Method::POST, "/a?b");
+        write_field(&mut request, "host", b"h");
+        assert_eq!(request, b"POST /a?b HTTP/1.1\r\nhost: h\r\n");
+        for (status, expected) in [
+            (404, "HTTP/1.1 404 Not Found\r\n"),
+            // A status without a name still has the blank before it (RFC 9112 §4).
+            (599, "HTTP/1.1 599 \r\n"),
+        ] {
+            let mut response = Vec::new();
+            let status = StatusCode::from_u16(status).expect("a status");
+            write_status_line(&mut response, status);
+            assert_eq!(response, expected.as_bytes());
+        }
+    }
+}
