@@ -56,6 +56,8 @@ fn run(model: fn(), scheduler: impl Scheduler + 'static, failure: FailurePersist
         .start_paused(true)
         .build()
         .expect("the runtime starts");
+    // A control leaves timers behind, whose tasks have ended. The end of the runtime would wake them.
+    let runtime = Box::leak(Box::new(runtime));
     let _entered = runtime.enter();
     Runner::new(scheduler, config).run(move || {
         time::reset();
