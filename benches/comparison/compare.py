@@ -4,8 +4,8 @@
     compare.py [--record FILE] [--rounds N] [--no-builds]
 
 Counts the lines of set-up, the types that a user names, and the crates. Attacks every program, and
-measures clean debug builds, in rounds that alternate between the programs of one run. The times need
-an idle machine; --no-builds leaves them out.
+measures clean debug builds of the program and of its library alone, in rounds that alternate. The
+times need an idle machine; --no-builds leaves them out.
 
 A line of set-up is a line that baseline.rs, the same receiver without verification, does not have.
 Imports do not count. A type counts if the program imports it and baseline.rs does not.
@@ -29,6 +29,7 @@ import sys
 import tempfile
 import threading
 import time
+import tomllib
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 CARGO = os.environ.get("CARGO", "cargo")
@@ -41,6 +42,8 @@ PROGRAMS = {
     "axum-standardwebhooks": "standard",
 }
 REFERENCE = "axum-standardwebhooks"
+# The prefix of a package with the library of a program alone.
+LIBRARY = "library of "
 KEY = base64.b64encode(b"a key of a comparison").decode()
 SECRETS = {"stripe": "whsec_" + KEY, "standard": "whsec_" + KEY}
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another key").decode()
@@ -266,23 +269,52 @@ def set_up(name):
     return added.total(), sorted(types - base_types)
 
 
-def crates(name):
-    """Returns the number of crates that the program is built from, without itself."""
-    tree = subprocess.run(
-        [CARGO, "tree", "--locked", "--features", name, "--edges", "normal,build", "--prefix", "none",
-         "--format", "{p}"],
-        cwd=FOLDER, check=True, capture_output=True, text=True,
-    ).stdout
+def program(name):
+    """Returns the folder of a program, and the options of cargo that select it."""
+    return FOLDER, ["--features", name]
+
+
+def library(name, folder):
+    """Writes a package that depends on the library of a program alone. hookgate has its default
+    features, and the others have the features that their programs need. Returns the folder of the
+    package, and the options of cargo that select it."""
+    manifest = tomllib.loads((FOLDER / "Cargo.toml").read_text())
+    crate = manifest["features"][name][-1].removeprefix("dep:")
+    dependency = manifest["dependencies"][crate]
+    folder = folder / name
+    (folder / "src").mkdir(parents=True)
+    (folder / "src/lib.rs").touch()
+    details = {"version": dependency.get("version", "*")}
+    if name == "hookgate":
+        details["path"] = str(FOLDER / dependency["path"])
+    elif "features" in dependency:
+        details["features"] = dependency["features"]
+    details = ", ".join(f"{key} = {json.dumps(value)}" for key, value in details.items())
+    (folder / "Cargo.toml").write_text(
+        f'[package]\nname = "alone"\nedition = "2024"\n[workspace]\n'
+        f"[dependencies]\n{crate} = {{ {details} }}\n"
+    )
+    # The versions are those of the programs.
+    shutil.copy(FOLDER / "Cargo.lock", folder)
+    subprocess.run([CARGO, "update", "--quiet", "--workspace"], cwd=folder, check=True)
+    return folder, []
+
+
+def crates(package):
+    """Returns the number of crates that a package is built from, without itself."""
+    folder, options = package
+    tree = command_output(CARGO, "tree", "--locked", *options, "--edges", "normal,build", "--prefix",
+                          "none", "--format", "{p}", folder=folder)
     return len({line.removesuffix(" (*)") for line in tree.splitlines() if line.strip()}) - 1
 
 
-def build(name, target):
-    """Builds a program. Returns the time and the processor time in seconds."""
+def build(package, target):
+    """Builds a package. Returns the time and the processor time in seconds."""
+    folder, options = package
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run(
-        [CARGO, "build", "--locked", "--quiet", "--features", name, "--bin", name,
-         "--target-dir", target],
-        cwd=FOLDER, check=True,
+        [CARGO, "build", "--locked", "--quiet", *options, "--target-dir", target],
+        cwd=folder, check=True,
         # Cargo builds a crate of this repository incrementally, which takes longer, but a crate from
         # a registry not.
         env={**os.environ, "CARGO_INCREMENTAL": "0"},
@@ -292,16 +324,16 @@ def build(name, target):
     return time.monotonic() - start, used
 
 
-def clean_builds(rounds):
-    """Returns the medians of clean builds, by program."""
-    times = {name: [] for name in ["baseline", *PROGRAMS]}
+def clean_builds(packages, rounds):
+    """Returns the medians of clean builds, by the name of the package."""
+    times = {name: [] for name in packages}
     subprocess.run([CARGO, "fetch", "--locked"], cwd=FOLDER, check=True)
     with tempfile.TemporaryDirectory() as folder:
         target = pathlib.Path(folder) / "target"
         for number in range(rounds):
             for name, results in times.items():
                 shutil.rmtree(target, ignore_errors=True)
-                results.append(build(name, target))
+                results.append(build(packages[name], target))
                 print(f"round {number + 1}: {name}: {results[-1][0]:.1f} s", file=sys.stderr)
     return {name: [statistics.median(part) for part in zip(*results)]
             for name, results in times.items()}
@@ -328,8 +360,27 @@ def judge(name, binary):
     return verdicts
 
 
-def command_output(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=FOLDER).stdout
+def command_output(*command, folder=FOLDER):
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder).stdout
+
+
+def ratios(title, values, reference, unit=""):
+    """Returns two rows of a table: the values of the programs, and their ratios to the reference."""
+    return [[title, *(f"{value:.1f}{unit}" for value in values)],
+            [f"ratio to {REFERENCE}", *(f"{value / reference:.2f}" for value in values)]]
+
+
+def summary(figures, counts, times):
+    """Returns the rows of the set-up, the crates and the builds."""
+    rows = [["", *PROGRAMS],
+            ["lines of set-up", *(figures[name][0] for name in PROGRAMS)],
+            ["types", *(len(figures[name][1]) for name in PROGRAMS)]]
+    for title, prefix in (("the program", ""), ("the library alone", LIBRARY)):
+        rows.append([f"{title}: crates", *(counts[prefix + name] for name in PROGRAMS)])
+        for part, measured in enumerate(("clean debug build", "processor time of it")) if times else ():
+            values = [times[prefix + name][part] for name in PROGRAMS]
+            rows += ratios(f"{title}: {measured}", values, times[prefix + REFERENCE][part], " s")
+    return rows
 
 
 def main():
@@ -339,39 +390,32 @@ def main():
     arguments.add_argument("--no-builds", action="store_true")
     options = arguments.parse_args()
 
-    figures = {name: (*set_up(name), crates(name)) for name in PROGRAMS}
-    lines, types, count = figures["hookgate"]
+    figures = {name: set_up(name) for name in PROGRAMS}
+    lines = figures["hookgate"][0]
     assert lines <= 5, f"hookgate needs {lines} lines of set-up"
-    times = {} if options.no_builds else clean_builds(options.rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        packages = {name: program(name) for name in ["baseline", *PROGRAMS]}
+        packages |= {LIBRARY + name: library(name, pathlib.Path(folder)) for name in PROGRAMS}
+        counts = {name: crates(package) for name, package in packages.items()}
+        times = {} if options.no_builds else clean_builds(packages, options.rounds)
 
     target = FOLDER / "target"
     verdicts = {}
     for name in PROGRAMS:
-        build(name, target)
+        build(packages[name], target)
         verdicts[name] = judge(name, target / "debug" / name)
     faults = [case for case, verdict in verdicts["hookgate"].items() if "**" in verdict]
     assert not faults, faults
 
-    summary = [["", *PROGRAMS]]
-    for title, part in (("lines of set-up", 0), ("types", 1), ("crates", 2)):
-        values = (figures[name][part] for name in PROGRAMS)
-        summary.append([title, *(len(v) if isinstance(v, list) else v for v in values)])
-    if times:
-        reference = times[REFERENCE]
-        for title, part in (("clean debug build", 0), ("processor time of it", 1)):
-            summary.append([title, *(f"{times[name][part]:.1f} s" for name in PROGRAMS)])
-            summary.append([f"ratio to {REFERENCE}",
-                            *(f"{times[name][part] / reference[part]:.2f}" for name in PROGRAMS)])
     behaviour = [["the delivery", *PROGRAMS]]
     behaviour += [[case, *(verdicts[name][case] for name in PROGRAMS)] for case in CASES]
-
     report = [
         f"# The same receiver in five ways, {time.strftime('%F')}",
         f"`make bench-layer-build` with {command_output('rustc', '--version').strip()}, "
         f"{os.cpu_count()} cores, commit {command_output('git', 'rev-parse', '--short', 'HEAD').strip()}"
         + (f": medians of {options.rounds} clean builds each." if times else ", without builds."),
-        table(summary),
-        f"The baseline, without verification, has {crates('baseline')} crates"
+        table(summary(figures, counts, times)),
+        f"The baseline, without verification, has {counts['baseline']} crates"
         + (f" and takes {times['baseline'][0]:.1f} s." if times else "."),
         "Types: " + "; ".join(f"{name}: {', '.join(figures[name][1])}" for name in PROGRAMS) + ".",
         table(behaviour),
