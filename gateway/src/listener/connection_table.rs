@@ -131,19 +131,25 @@ impl ConnectionTable {
 /// Evicts connections until a fraction of `limit` is free, as far as there are connections that
 /// wait for their clients.
 fn evict(open: &mut HashMap<u64, Arc<Slot>>, limit: usize, mut on_evicted: impl FnMut(WaitsFor)) {
-    let now = Instant::now();
-    let count = open.len() - limit + (limit / EVICTION_DIVISOR).max(1);
-    let waiting = open
-        .iter()
-        .filter_map(|(id, slot)| slot.waiting(*id, now))
-        .collect();
-    for chosen in choose(waiting, limit, count) {
-        // A request may have started in the meantime.
-        if let Some(slot) = open.get(&chosen.id)
-            && slot.evict(chosen.state)
-        {
-            open.remove(&chosen.id);
-            on_evicted(chosen.waits_for);
+    // A request of a chosen connection may start in the meantime. Other connections are then chosen.
+    while open.len() >= limit {
+        let now = Instant::now();
+        let count = open.len() - limit + (limit / EVICTION_DIVISOR).max(1);
+        let waiting = open
+            .iter()
+            .filter_map(|(id, slot)| slot.waiting(*id, now))
+            .collect();
+        let chosen = choose(waiting, limit, count);
+        if chosen.is_empty() {
+            return;
+        }
+        for chosen in chosen {
+            if let Some(slot) = open.get(&chosen.id)
+                && slot.evict(chosen.state)
+            {
+                open.remove(&chosen.id);
+                on_evicted(chosen.waits_for);
+            }
         }
     }
 }

@@ -6,11 +6,17 @@ use crate::poll::now_or_never;
 struct Tested {
     table: ConnectionTable,
     gauge: IntGauge,
+    limit: usize,
 }
 
 impl Tested {
     fn new() -> Self {
+        Self::with_limit(4)
+    }
+
+    fn with_limit(limit: usize) -> Self {
         Self {
+            limit,
             table: ConnectionTable::default(),
             gauge: IntGauge::new("open", "open").expect("the name is valid"),
         }
@@ -18,7 +24,8 @@ impl Tested {
 
     fn open(&self, client: &str) -> Option<OpenConnection<'_>> {
         let client = client.parse().expect("the address is valid");
-        self.table.open(&self.gauge, 4, Some(client), |_| {})
+        self.table
+            .open(&self.gauge, self.limit, Some(client), |_| {})
     }
 }
 
@@ -66,6 +73,33 @@ async fn a_connection_with_a_request_in_progress_is_not_evicted() {
     let _new = tested.open("192.0.2.2").expect("a connection makes room");
     assert!(is_evicted(&busy[0]).await);
     assert!(!is_evicted(&busy[1]).await);
+}
+
+/// The connection that is chosen first may start a request before it is evicted.
+#[test]
+fn a_connection_that_starts_a_request_during_an_eviction_leaves_room_to_be_made_by_another() {
+    for round in 0..2_000 {
+        let tested = Tested::with_limit(2);
+        let first = tested.open("192.0.2.1").expect("a slot is free");
+        let second = tested.open("192.0.2.2").expect("a slot is free");
+        assert_eq!(second.slot.start_request(), Ok(()));
+        let _wait = second.slot.wait_for_body();
+        let (started, ended) = (AtomicBool::new(false), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) && first.slot.start_request().is_ok() {
+                    first.slot.start_head();
+                    started.store(true, Ordering::Relaxed);
+                }
+            });
+            while !started.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            let new = tested.open("192.0.2.3");
+            ended.store(true, Ordering::Relaxed);
+            assert!(new.is_some(), "round {round}");
+        });
+    }
 }
 
 #[test]
