@@ -106,7 +106,7 @@ explain-peers: explain-score ## Print the same score for other libraries
 
 slow-clients: build-tools ## Attack the gateway with slow clients (slowhttptest) for some minutes
 	@command -v slowhttptest >/dev/null || $(call install,slowhttptest)
-	$(CARGO) test --locked --package hookgate-tests --test slow_clients -- --nocapture
+	$(CARGO) test --locked --workspace --all-features --test slow_clients -- --nocapture
 
 # `hookgate_VERSION_ARCHITECTURE.deb`, its bill of materials, and their checksums. The files have the
 # time of the commit, so that two builds of one commit are equal. An archive has no commit, so

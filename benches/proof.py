@@ -177,6 +177,15 @@ def attacks(record):
                 f"{min(pipes)} to {max(pipes)} flagged")
     record.row("no desync", "desync", text, "0 flagged on 8 origins or more; the pipe is flagged",
                len(origins) >= 8 and len(pipes) == len(origins) and min(pipes, default=0) > 0)
+    for name, pattern in (("hostile answers", "hostile answers"),
+                          ("hostile HTTP/2 frames", "sequences of hostile frames"),
+                          ("hostile answers over HTTP/2", "hostile answers over HTTP/2")):
+        found = re.search(rf"(\d+) {pattern}, (\d+) flagged", output)
+        text = found and f"{found[1]}, {found[2]} flagged"
+        control = re.search(rf"(\d+) {pattern} behind a pipe, (\d+) flagged", output)
+        if control:
+            text = f"{text}; behind a pipe {control[2]} flagged"
+        record.row(name, "desync", text, "0 flagged", bool(found) and found[2] == "0")
     slow = re.findall(r"^(?:test .* \.\.\. )?(.+): (\d+ connections closed after .+)$",
                       record.steps["slow-clients"].output, re.M)
     for mode in ("endless heads", "endless bodies", "unread responses"):
