@@ -290,6 +290,8 @@ mod tests {
             (200, &[(LENGTH, "5"), (LENGTH, "6")], None),
             (200, &[(LENGTH, "5, 6")], None),
             (200, &[(LENGTH, "-5")], None),
+            // `u64` would parse it as 5.
+            (200, &[(LENGTH, "+5")], None),
             (200, &[(LENGTH, "")], None),
             (200, &[(LENGTH, "99999999999999999999")], None),
             (

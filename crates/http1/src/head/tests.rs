@@ -118,8 +118,12 @@ async fn a_target_is_a_path_of_this_host() {
     ] {
         let wire = format!("POST {target} HTTP/1.1\r\nHost: h\r\n\r\n");
         let head = read_request(&mut connection(wire.as_bytes())).await;
-        let path = head.map(|head| head.uri.to_string());
-        assert_eq!(path.as_deref().map_err(kind), expected, "{target}");
+        // The text of a `Uri` has a `/` that its path may lack.
+        let path = head.as_ref().map(|head| {
+            let path = head.uri.path_and_query();
+            path.map_or("", |path| path.as_str())
+        });
+        assert_eq!(path.map_err(kind), expected, "{target}");
     }
 }
 
@@ -223,8 +227,12 @@ async fn a_head_has_at_most_its_limit_and_the_error_waits_for_no_more() {
     let head = read_request(&mut connection(longest.as_bytes())).await;
     assert_eq!(head.expect("a good head").headers.len(), 1);
     let longer = of_len(MAX_HEAD + 1, "\r\n\r\n");
-    let head = read_request(&mut connection(longer.as_bytes())).await;
-    assert!(matches!(head, Err(HeadError::TooLarge)));
+    // After an empty line, the last read passes the limit and contains the end of the head.
+    for start in ["", "\r\n"] {
+        let wire = format!("{start}{longer}");
+        let head = read_request(&mut connection(wire.as_bytes())).await;
+        assert!(matches!(head, Err(HeadError::TooLarge)), "{start:?}");
+    }
     // The connection stays open.
     for (len, is_refused) in [(MAX_HEAD - 1, false), (MAX_HEAD, true)] {
         let (mut sender, receiver) = duplex(2 * MAX_HEAD);
