@@ -7,7 +7,7 @@ PYTHON ?= python3
 # Packages outside of the workspace, with lock files of their own.
 OTHER_MANIFESTS := fuzz/Cargo.toml tests/portable/Cargo.toml benches/svix/Cargo.toml benches/queue-engines/Cargo.toml \
   benches/comparison/Cargo.toml examples/frameworks/Cargo.toml tests/constant_time/Cargo.toml \
-  tests/interleavings/Cargo.toml
+  tests/interleavings/Cargo.toml tests/mutants/Cargo.toml
 # The providers' own libraries, in pinned versions and in the newest ones.
 PROVIDER_SDKS := target/provider-sdks
 NEWEST_SDKS := target/newest-provider-sdks
@@ -33,7 +33,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-layer-build bench-queue-engines queue-proof chaos soak proof desync desync-origins bench-smoke instructions fuzz constant-time interleavings build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool faketime explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-layer-build bench-queue-engines queue-proof chaos soak proof desync desync-origins bench-smoke instructions fuzz constant-time interleavings mutants build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool faketime explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -290,6 +290,15 @@ constant-time: build-tools ## Check under valgrind that the time of a comparison
 interleavings: build-tools ## Run models of the synchronisation under shuttle, in thousands of schedules each
 	$(CARGO) fmt --check --manifest-path tests/interleavings/Cargo.toml
 	$(CARGO) test --locked --release --manifest-path tests/interleavings/Cargo.toml --target-dir target/interleavings
+
+# A stopped run continues. AREAS are some of those in tests/mutants/areas.toml. The record keeps the
+# results of the others.
+mutants: build-tools ## Run the tests against mutants of the code that decides about a delivery (AREAS)
+	$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-mutants
+	$(CARGO) fmt --check --manifest-path tests/mutants/Cargo.toml
+	$(CARGO) test --locked --manifest-path tests/mutants/Cargo.toml --target-dir target/mutants/tool
+	@mkdir -p benches/records
+	CARGO=$(CARGO) $(PYTHON) tests/mutants/run.py --record benches/records/$$(date +%F)-mutants.md $(AREAS)
 
 # The build needs cargo, and a C compiler and cmake for zlib.
 build-tools:

@@ -1,0 +1,123 @@
+"""The tests of an area, and their runs against mutants."""
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import build
+
+# Tests that take at most so many seconds together run before the others.
+QUICK = 1.0
+# A mutant may allocate without end.
+MEMORY = 8 << 30
+# The seconds that tests may take without a mutant.
+LONGEST = 600
+
+
+@dataclasses.dataclass
+class Test:
+    executable: str
+    folder: pathlib.Path
+    name: str
+    seconds: float = 0.0
+
+
+class Suite:
+    """The tests of an area in the build with all mutants."""
+
+    def __init__(self, area, executables):
+        self.tests = []
+        self.reaching = collections.defaultdict(list)
+        skipped = area.get("skipped_tests", [])
+        for name in area["tests"]:
+            executable, folder = executables[area["package"], build.target(area["package"], name)]
+            listed = subprocess.run([executable, "--list", "--format", "terse"], cwd=folder, text=True,
+                                    capture_output=True, check=True)
+            self.tests += [Test(executable, folder, line.removesuffix(": test"))
+                           for line in listed.stdout.splitlines() if line.endswith(": test")
+                           and line.removesuffix(": test") not in skipped]
+
+    def observe(self, jobs):
+        """Runs each test alone without a mutant, to find the mutants whose code it reaches."""
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            for test, reached in zip(self.tests, pool.map(observe, self.tests)):
+                for number in reached:
+                    self.reaching[number].append(test)
+        # Tests that disturb each other would look as if they caught a mutant.
+        for batch in batches(self.tests):
+            if (ended := run(batch, {})) != "passed":
+                sys.exit(f"without a mutant, these tests have {ended}: {', '.join(test.name for test in batch)}")
+
+    def outcome(self, number):
+        """Runs the tests that reach the mutant, the quick ones first."""
+        for batch in batches(self.reaching[number]):
+            ended = run(batch, {"HOOKGATE_MUTANT": str(number)})
+            if ended != "passed":
+                return "timeout" if ended == "timeout" else "caught"
+        return "missed"
+
+
+def observe(test):
+    with tempfile.NamedTemporaryFile() as file:
+        started = time.monotonic()
+        ended = run([test], {"HOOKGATE_REACHED": file.name})
+        test.seconds = time.monotonic() - started
+        if ended != "passed":
+            sys.exit(f"without a mutant, {test.name} of {test.executable} has {ended}")
+        return {int(line) for line in file.read().split()}
+
+
+def batches(tests):
+    """Returns lists of tests of one executable, the quick ones first."""
+    found = collections.defaultdict(list)
+    total = 0.0
+    for test in sorted(tests, key=lambda test: test.seconds):
+        total += test.seconds
+        found[total > QUICK, test.executable].append(test)
+    return found.values()
+
+
+def run(tests, variables):
+    """Returns "passed", "failed" or "timeout". Ends at the first failure."""
+    seconds = sum(test.seconds for test in tests)
+    environment = {**os.environ, "RUST_BACKTRACE": "0", "PROPTEST_MAX_SHRINK_ITERS": "0",
+                   "CARGO_MANIFEST_DIR": str(tests[0].folder), **variables}
+    process = subprocess.Popen([tests[0].executable, "--exact", "--test-threads", "4",
+                                *(test.name for test in tests)], cwd=tests[0].folder, env=environment,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                               start_new_session=True)
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))
+    waiting = LONGEST
+    if "HOOKGATE_MUTANT" in variables:
+        waiting = 30 + 5 * seconds
+        # A loop without end takes processor time; a lock that is never released takes none.
+        computing = int(10 + 3 * seconds)
+        resource.prlimit(process.pid, resource.RLIMIT_CPU, (computing, computing + 1))
+    timed_out = threading.Event()
+    timer = threading.Timer(waiting, lambda: (timed_out.set(), kill(process)))
+    timer.start()
+    failed = any(line.rstrip().endswith(b"FAILED") for line in process.stdout)
+    if failed:
+        kill(process)
+    process.wait()
+    timer.cancel()
+    # The tests may have started other programs.
+    kill(process)
+    if timed_out.is_set() or -process.returncode in (signal.SIGXCPU, signal.SIGKILL) and not failed:
+        return "timeout"
+    return "failed" if failed or process.returncode != 0 else "passed"
+
+
+def kill(process):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
