@@ -27,7 +27,7 @@ pub(super) struct Moment {
     pub(super) now: i64,
     pub(super) system_now: i64,
     /// The queue's time at the first use in this boot.
-    started: i64,
+    pub(super) started: i64,
 }
 
 /// The clocks of the operating system. Tests change them.
@@ -113,9 +113,10 @@ impl QueueClock {
         let was_away_long =
             !is_new_file && source.system_millis().saturating_sub(seen_at) > LONG_AWAY;
         // Without boot ids, a reboot shows in a boot clock that is behind.
-        let is_new_boot = is_new_file || stored_boot != boot || boot_now + ahead < seen;
+        let is_behind = boot_now.saturating_add(ahead) < seen;
+        let is_new_boot = is_new_file || stored_boot != boot || is_behind;
         let (ahead, started) = match is_new_boot {
-            true => (seen - boot_now, seen),
+            true => (seen.saturating_sub(boot_now), seen),
             false => (ahead, started),
         };
         let clock = Self {
@@ -168,11 +169,11 @@ impl Moment {
     /// The queue's clock does not count the time before a reboot for which the machine was off.
     /// The system clock does, but it may be wrong around a reboot, so it adds no more than a day.
     pub(super) fn age(&self, since: i64, since_at: i64) -> Duration {
-        let counted = self.now - since;
+        let counted = self.now.saturating_sub(since);
         let age = match since >= self.started {
             true => counted,
             false => {
-                let by_system_clock = self.system_now - since_at;
+                let by_system_clock = self.system_now.saturating_sub(since_at);
                 counted.max(by_system_clock.min(counted.saturating_add(MAX_OFF)))
             }
         };

@@ -187,7 +187,7 @@ impl Reading<'_> {
             }
         }
         let next = next.map(|due| {
-            let wait = u64::try_from(due - self.moment.now).unwrap_or(0);
+            let wait = u64::try_from(due.saturating_sub(self.moment.now)).unwrap_or(0);
             Duration::from_millis(wait)
         });
         Ok(Due::Known { now, next })

@@ -41,7 +41,7 @@ impl EntryRow {
             last_failure = Some(lost(moment, due));
         }
         let due_in = (state == EntryState::Waiting).then(|| {
-            let millis = u64::try_from(due - now).unwrap_or(0);
+            let millis = u64::try_from(due.saturating_sub(now)).unwrap_or(0);
             Duration::from_millis(millis)
         });
         let info = EntryInfo {
@@ -59,12 +59,13 @@ impl EntryRow {
             earlier_attempts: row.get(19)?,
             due_in,
             last_failure,
-            body_len: row.get::<_, i64>(10)?.cast_unsigned(),
+            // A greater or negative number is damage: an entry has at most 512 MiB.
+            body_len: row.get::<_, u32>(10)?.into(),
         };
         Ok(Self {
             info,
             source: row.get(17)?,
-            size: row.get(18)?,
+            size: row.get::<_, u32>(18)?.into(),
             nonce: row.get(12)?,
             is_damaged: false,
         })
@@ -107,12 +108,12 @@ impl EntryRow {
                 status: None,
                 at: system_time(moment.system_now),
             }),
-            body_len: integer(10).cast_unsigned(),
+            body_len: count(10).into(),
         };
         Ok(Self {
             info,
             source: integer(17),
-            size: integer(18),
+            size: count(18).into(),
             nonce: row.get(12).unwrap_or(None),
             is_damaged: true,
         })
@@ -175,7 +176,11 @@ pub(super) fn lost(moment: Moment, end: i64) -> Failure {
     Failure {
         kind: FailureKind::Lost,
         status: None,
-        at: system_time(moment.system_now - (moment.now - end)),
+        at: system_time(
+            moment
+                .system_now
+                .saturating_sub(moment.now.saturating_sub(end)),
+        ),
     }
 }
 

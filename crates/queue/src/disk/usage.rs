@@ -115,7 +115,8 @@ impl Usage {
             source.is_changed = true;
         }
         let mut counts = database.prepare_cached(
-            "SELECT source, state, count(*), sum(size) FROM entries GROUP BY source, state",
+            "SELECT source, state, count(*), sum(iif(size BETWEEN 0 AND 4294967295, size, 0))
+             FROM entries GROUP BY source, state",
         )?;
         let mut counts = counts.query([])?;
         while let Some(row) = counts.next()? {

@@ -164,7 +164,7 @@ impl NatsQueue {
             }
             (None, _) => {
                 info.state = EntryState::InFlight;
-                info.attempts += 1;
+                info.attempts = info.attempts.saturating_add(1);
                 info.due_in = None;
             }
         }

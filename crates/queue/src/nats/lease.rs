@@ -138,7 +138,7 @@ impl NatsQueue {
         };
         Ok(Some(self.open_lease(
             delivery,
-            attempts + 1,
+            attempts.saturating_add(1),
             last_failure,
             progress.is_some(),
             end,
@@ -375,7 +375,7 @@ fn attempts_before(delivery: &Delivery, progress: Option<&Progress>) -> u32 {
     } else {
         0
     };
-    let lost = (delivery.count - 1).saturating_sub(delivered);
+    let lost = delivery.count.saturating_sub(1).saturating_sub(delivered);
     attempts.saturating_add(u32::try_from(lost).unwrap_or(u32::MAX))
 }
 

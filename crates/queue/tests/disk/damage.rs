@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use hookgate_queue::{Changed, DiskQueue, Due, EntryState, FailureKind, QueueStore};
+use hookgate_queue::{
+    Changed, DiskQueue, Due, EntryId, EntryState, FailureKind, LeasedEntry, QueueStore,
+};
 
 use crate::support::*;
 
@@ -111,8 +113,16 @@ async fn a_row_with_an_impossible_value_holds_up_no_other_entry() {
         (2, 2)
     );
     // The operator deletes them, and their events can be stored again.
-    for id in [1, 2] {
-        let deleted = queue.delete(hookgate_queue::EntryId(id)).await;
+    empty(&queue, [1, 2], leased).await;
+    for number in 0..4 {
+        store(&queue, delivery("a", number)).await;
+    }
+}
+
+/// Deletes the damaged entries, and completes the others. The queue is empty then.
+async fn empty(queue: &DiskQueue, damaged: [u64; 2], leased: Vec<LeasedEntry>) {
+    for id in damaged {
+        let deleted = queue.delete(EntryId(id)).await;
         assert_eq!(deleted.unwrap(), Changed::Yes, "{id}");
     }
     for entry in leased {
@@ -120,9 +130,26 @@ async fn a_row_with_an_impossible_value_holds_up_no_other_entry() {
     }
     let stats = queue.stats().await.unwrap();
     assert_eq!((stats.bytes, stats.sources.len()), (0, 0));
-    for number in 0..4 {
-        store(&queue, delivery("a", number)).await;
-    }
+}
+
+#[tokio::test]
+async fn a_number_out_of_range_stops_no_other_call() {
+    let folder = stored(5).await;
+    let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+    let (least, greatest) = (i64::MIN, i64::MAX);
+    file.execute_batch(&format!(
+        "UPDATE entries SET body_len = -1 WHERE id = 1;
+         UPDATE entries SET size = {greatest} WHERE id = 2;
+         UPDATE entries SET due = {least}, since = {least}, since_at = {least} WHERE id = 3;"
+    ))
+    .unwrap();
+    drop(file);
+    let queue = DiskQueue::open(folder.path()).unwrap();
+    assert_eq!(list(&queue).await.len(), 5);
+    let leased = lease(&queue, "a", 10).await;
+    let numbers: Vec<_> = leased.iter().map(|entry| entry.lease.id.0).collect();
+    assert_eq!(numbers, [3, 4, 5]);
+    empty(&queue, [1, 2], leased).await;
 }
 
 /// Stores 200 entries of the source `a` and so many bytes that the file is not checked completely
