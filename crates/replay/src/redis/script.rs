@@ -1,5 +1,6 @@
 //! [`Script`]: the Lua scripts that the server runs atomically, and their [`Reply`].
 
+use std::str::FromStr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -127,11 +128,13 @@ impl Reply {
         }
         let word = words.next().unwrap_or_default();
         let detail = words.next();
+        if words.next().is_some() {
+            return Err(ScriptError::Malformed);
+        }
         let reply = match (word, detail) {
-            ("granted", Some(attempt)) => attempt.parse().ok().map(Self::Granted),
+            ("granted", Some(attempt)) => number(attempt).map(Self::Granted),
             ("inflight", Some(millis)) => {
-                let millis = millis.parse().ok();
-                millis.map(|millis| Self::InFlight(Duration::from_millis(millis)))
+                number(millis).map(|millis| Self::InFlight(Duration::from_millis(millis)))
             }
             ("done", None) => Some(Self::Done),
             ("conflict", None) => Some(Self::Conflict),
@@ -150,6 +153,12 @@ impl Reply {
         };
         reply.ok_or(ScriptError::Malformed)
     }
+}
+
+/// Reads a number as the scripts write it, which is without a sign.
+fn number<T: FromStr>(digits: &str) -> Option<T> {
+    let is_unsigned = digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_unsigned.then(|| digits.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -177,6 +186,10 @@ mod tests {
             ("00fe granted 3", "another command"),
             ("00ff granted", "not come from the script"),
             ("00ff granted -1", "not come from the script"),
+            ("00ff granted +1", "not come from the script"),
+            ("00ff granted 4294967296", "not come from the script"),
+            ("00ff granted 1 2", "not come from the script"),
+            ("00ff done ", "not come from the script"),
             ("00ff committed", "not come from the script"),
             ("00ff", "not come from the script"),
             ("", "another command"),
