@@ -14,21 +14,41 @@ pub(crate) struct Pieces {
     bytes: Vec<u8>,
     at: usize,
     size: usize,
+    /// Whether the bytes come only after the other side has written.
+    is_response: bool,
+    reader: Option<Waker>,
 }
 
 impl Pieces {
     pub(crate) fn new(bytes: &[u8], size: usize) -> Self {
-        let bytes = bytes.to_vec();
-        Self { bytes, at: 0, size }
+        Self {
+            bytes: bytes.to_vec(),
+            at: 0,
+            size,
+            is_response: false,
+            reader: None,
+        }
+    }
+
+    /// Returns a stream whose bytes come after the other side has written.
+    pub(crate) fn response(bytes: &[u8]) -> Self {
+        Self {
+            is_response: true,
+            ..Self::new(bytes, bytes.len().max(1))
+        }
     }
 }
 
 impl AsyncRead for Pieces {
     fn poll_read(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.is_response {
+            self.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
         let len = self.size.min(buffer.remaining());
         let end = self.bytes.len().min(self.at + len);
         buffer.put_slice(&self.bytes[self.at..end]);
@@ -39,10 +59,14 @@ impl AsyncRead for Pieces {
 
 impl AsyncWrite for Pieces {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.is_response = false;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
         Poll::Ready(Ok(buffer.len()))
     }
 

@@ -1,9 +1,9 @@
-//! The fuzz targets: one function for each. It takes bytes and panics if a promise of
-//! `hookgate-core`, `hookgate-diagnose` or the gateway does not hold.
+//! The fuzz targets: one function for each. It takes bytes and panics if a promise of a library
+//! crate or of the gateway does not hold.
 //!
 //! `tests/tests/corpora.rs` includes this file and replays the committed corpora, so the code here
-//! must not need libFuzzer. A new target also needs a file in `fuzz_targets`, a corpus, and an
-//! entry in the Makefile.
+//! must not need libFuzzer. A new target also needs a file in `fuzz_targets`, an entry in
+//! `Cargo.toml`, a corpus, and a test that replays the corpus.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a panic is a finding")]
@@ -16,8 +16,14 @@ mod form;
 mod forwarded;
 mod hop_by_hop;
 mod http1;
+mod key_document;
 mod proxy_header;
+mod queue_entry;
+mod queue_message;
+mod queue_record;
+mod redis_reply;
 mod request_head;
+mod response_differential;
 mod response_head;
 mod scheme;
 mod signature_header;
@@ -35,8 +41,13 @@ pub use self::event_id::event_id;
 pub use self::form::form;
 pub use self::forwarded::forwarded;
 pub use self::hop_by_hop::hop_by_hop;
+pub use self::key_document::key_document;
 pub use self::proxy_header::proxy_header;
+pub use self::queue_message::queue_message;
+pub use self::queue_record::queue_record;
+pub use self::redis_reply::redis_reply;
 pub use self::request_head::{framing, request_head};
+pub use self::response_differential::response_differential;
 pub use self::response_head::response_head;
 pub use self::scheme::scheme;
 pub use self::signature_header::signature_header;

@@ -88,6 +88,31 @@ fn no_connection_is_divided_in_another_way_by_hyper() {
 }
 
 #[test]
+fn no_response_has_another_body_for_hyper() {
+    replay("response_differential", fuzz::response_differential);
+}
+
+#[test]
 fn no_form_yields_a_false_event_id() {
     replay("form", fuzz::form);
+}
+
+#[test]
+fn no_damaged_row_or_content_of_a_queue_passes_for_a_stored_one() {
+    replay("queue_record", fuzz::queue_record);
+}
+
+#[test]
+fn no_message_of_a_queue_changes_when_it_is_buried_and_retried() {
+    replay("queue_message", fuzz::queue_message);
+}
+
+#[test]
+fn no_reply_of_redis_grants_the_claim_of_another() {
+    replay("redis_reply", fuzz::redis_reply);
+}
+
+#[test]
+fn no_document_has_two_keys_with_one_id() {
+    replay("key_document", fuzz::key_document);
 }

@@ -44,7 +44,7 @@ pub use hookgate_sqlite::{Durability, OpenError};
 pub use self::breaker::{Breaker, BreakerEvent, BreakerState, DirectAttempt};
 #[cfg(all(feature = "disk", feature = "conformance"))]
 #[doc(hidden)]
-pub use self::disk::TestClock;
+pub use self::disk::{Clocks, StoredRecords, StoredRow, TestClock};
 #[cfg(feature = "disk")]
 pub use self::disk::{DiskQueue, DiskQueueBuilder};
 pub use self::entry::{

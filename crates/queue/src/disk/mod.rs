@@ -15,6 +15,8 @@ mod limits;
 mod operate;
 mod reader;
 mod row;
+#[cfg(feature = "conformance")]
+mod stored_records;
 mod table;
 mod usage;
 mod work;
@@ -40,6 +42,9 @@ use self::call::{ByteBudget, Call, CallError, Operation, QueuedBytes, Ticket};
 pub use self::clock::TestClock;
 use self::limits::Limits;
 use self::reader::Reader;
+#[cfg(feature = "conformance")]
+#[doc(hidden)]
+pub use self::stored_records::{Clocks, StoredRecords, StoredRow};
 use self::table::Table;
 use self::work::Settlement;
 use self::writer::Command;

@@ -90,6 +90,8 @@ mod server;
 mod state;
 mod stats;
 mod store;
+#[cfg(feature = "conformance")]
+mod stored_message;
 mod streams;
 mod url;
 
@@ -98,6 +100,9 @@ use std::time::Duration;
 pub use self::config::NatsConfig;
 pub use self::error::NatsConnectError;
 pub use self::store::NatsQueue;
+#[cfg(feature = "conformance")]
+#[doc(hidden)]
+pub use self::stored_message::StoredMessage;
 pub use self::url::NatsUrlError;
 
 /// How long the server recognises a message that is sent again.

@@ -118,6 +118,8 @@ mod error;
 #[cfg(feature = "test-util")]
 mod forget_all;
 mod pending_claim;
+#[cfg(feature = "test-util")]
+mod replies;
 mod script;
 mod server;
 mod server_check;
@@ -126,5 +128,8 @@ mod subscriber;
 mod url;
 
 pub use self::config::{RedisConfig, WaitReplicas};
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub use self::replies::{claim, is_suitable};
 pub use self::store::RedisStore;
 pub use self::url::RedisUrlError;

@@ -59,7 +59,7 @@ pub(super) async fn check_masters(cluster: &ClusterConnection) -> Result<(), Con
 }
 
 /// Checks what INFO says. `policy` is the eviction policy, or why it cannot be read.
-fn check_info(
+pub(super) fn check_info(
     info: &InfoDict,
     policy: Result<String, Option<RedisError>>,
     address: &str,

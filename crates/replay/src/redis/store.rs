@@ -194,13 +194,14 @@ impl ReplayStore for RedisStore {
             pending.not_granted();
             (reply, live) = call.run(&server.keeper, &mut pending.sent).await?;
         }
-        if let Reply::Granted(attempt) = reply {
-            server.wait_for_replicas(live).await?;
-            pending.granted();
-            return Ok(Claim::Granted(Lease::new(key, token, attempt)));
+        let claim = claim_of(reply, key, token)?;
+        match claim {
+            Claim::Granted(_) => {
+                server.wait_for_replicas(live).await?;
+                pending.granted();
+            }
+            _ => pending.not_granted(),
         }
-        let claim = refused_claim(reply)?;
-        pending.not_granted();
         Ok(claim)
     }
 
@@ -318,9 +319,10 @@ impl fmt::Debug for RedisStore {
     }
 }
 
-/// Converts the reply of a claim that was not granted.
-fn refused_claim(reply: Reply) -> Result<Claim, StoreError> {
+/// Converts the reply to a claim of `key` with `token`.
+pub(super) fn claim_of(reply: Reply, key: ReplayKey, token: u64) -> Result<Claim, StoreError> {
     match reply {
+        Reply::Granted(attempt) => Ok(Claim::Granted(Lease::new(key, token, attempt))),
         Reply::InFlight(remaining) => Ok(Claim::InFlight { remaining }),
         Reply::Done => Ok(Claim::Done),
         Reply::Conflict => Ok(Claim::Conflict),
