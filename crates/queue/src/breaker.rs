@@ -269,7 +269,8 @@ impl BreakerEvent {
             }),
             AttemptOutcome::Failed(FailureKind::Damaged)
             | AttemptOutcome::NotTried
-            | AttemptOutcome::Unreadable => None,
+            | AttemptOutcome::Unreadable
+            | AttemptOutcome::NoReceiver => None,
             AttemptOutcome::Failed(_) => Some(Self::Failure),
         }
     }

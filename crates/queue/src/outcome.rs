@@ -25,6 +25,10 @@ pub enum AttemptOutcome {
     /// This process cannot read the delivery, and another version of the program can. The attempt
     /// does not count, and the other deliveries of the source are sent meanwhile.
     Unreadable,
+    /// The tenant of the delivery has no receiver now. The attempt does not count, and the other
+    /// deliveries of the source are sent meanwhile. A delivery whose time is up becomes a dead
+    /// letter with the failure [`FailureKind::Unreachable`].
+    NoReceiver,
 }
 
 /// The class of a response, by its status.
@@ -58,7 +62,9 @@ impl Failure {
     /// upstream accepted the delivery, or if the delivery could not be tried.
     pub fn of(outcome: AttemptOutcome, at: SystemTime) -> Option<Self> {
         let (kind, status) = match outcome {
-            AttemptOutcome::NotTried | AttemptOutcome::Unreadable => return None,
+            AttemptOutcome::NotTried | AttemptOutcome::Unreadable | AttemptOutcome::NoReceiver => {
+                return None;
+            }
             AttemptOutcome::Failed(kind) => (kind, None),
             AttemptOutcome::Response { status, .. } => match ResponseClass::of(status) {
                 ResponseClass::Delivered => return None,

@@ -49,9 +49,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// How often a queue may refuse a dead letter before its entry waits instead.
 const MAX_REFUSED_BURIALS: u32 = 2;
 
-/// The wait of an entry that this process cannot read. Another version can read it, after an
-/// upgrade.
-const UNREADABLE_WAIT: Duration = Duration::from_secs(60);
+/// The wait of an entry that this process cannot send, while it sends the others of the source.
+const SET_ASIDE_WAIT: Duration = Duration::from_secs(60);
 
 /// Whether an attempt probes an upstream whose breaker is not closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,7 +192,7 @@ impl<Q: QueueStore, D: Deliver> Attempt<Q, D> {
             Verdict::Retry { wait, failure } => self.queue.retry_later(lease, wait, failure).await,
             Verdict::Bury(failure) => self.queue.bury(lease, failure).await,
             Verdict::PutBack => self.queue.put_back(lease, self.not_tried_wait).await,
-            Verdict::SetAside => self.queue.put_back(lease, UNREADABLE_WAIT).await,
+            Verdict::SetAside => self.queue.put_back(lease, SET_ASIDE_WAIT).await,
         }
     }
 }

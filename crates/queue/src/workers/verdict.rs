@@ -41,7 +41,12 @@ pub(super) fn decide(
     let Some(failure) = Failure::of(outcome, now) else {
         return match outcome {
             AttemptOutcome::NotTried => Verdict::PutBack,
-            AttemptOutcome::Unreadable => Verdict::SetAside,
+            AttemptOutcome::NoReceiver if age >= schedule.give_up => Verdict::Bury(Failure {
+                kind: FailureKind::Unreachable,
+                status: None,
+                at: now,
+            }),
+            AttemptOutcome::Unreadable | AttemptOutcome::NoReceiver => Verdict::SetAside,
             _ => Verdict::Complete,
         };
     };
@@ -62,9 +67,10 @@ pub(super) fn decide(
         }
         // No later attempt restores the delivery.
         AttemptOutcome::Failed(FailureKind::Damaged) => (true, None),
-        AttemptOutcome::Failed(_) | AttemptOutcome::NotTried | AttemptOutcome::Unreadable => {
-            (false, None)
-        }
+        AttemptOutcome::Failed(_)
+        | AttemptOutcome::NotTried
+        | AttemptOutcome::Unreadable
+        | AttemptOutcome::NoReceiver => (false, None),
     };
     if is_last || age >= schedule.give_up {
         return Verdict::Bury(failure);

@@ -192,6 +192,33 @@ async fn a_delivery_that_another_version_can_read_holds_up_no_other_one() {
     assert_eq!(errors.count(), 20);
 }
 
+/// The deliveries of a tenant that was removed. The control is
+/// [`a_source_whose_deliveries_cannot_be_tried_pauses`].
+#[tokio::test(start_paused = true)]
+async fn a_delivery_without_a_receiver_holds_up_no_other_one_and_dies_when_its_time_is_up() {
+    let upstream = Upstream::new([target("github", 4)]);
+    let workers = upstream.start_workers();
+    for number in 0..10 {
+        upstream.answer(number, [Answer::NoReceiver]);
+    }
+    upstream.store("github", 0..1_000).await;
+    sleep(Duration::from_secs(30)).await;
+    let waiting: Vec<_> = (0..10)
+        .map(|number| (number, EntryState::Waiting))
+        .collect();
+    assert_eq!(upstream.left().await, waiting);
+    // The tenant of one delivery comes back.
+    upstream.answer(0, [Answer::Status(200)]);
+    sleep(SCHEDULE.give_up + Duration::from_secs(60)).await;
+    workers.stop().await;
+    let dead: Vec<_> = (1..10).map(|number| (number, EntryState::Dead)).collect();
+    assert_eq!(upstream.left().await, dead);
+    let failure = upstream.infos().await[0].last_failure.unwrap();
+    assert_eq!(failure.kind, FailureKind::Unreachable);
+    assert_between(upstream.waits(0)[0], 60.0, 62.0);
+    assert!(upstream.sent().iter().all(|sent| sent.attempt == 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_panic_neither_loses_the_delivery_nor_stops_the_workers() {
     let upstream = Upstream::new([target("github", 1)]);

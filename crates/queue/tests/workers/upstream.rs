@@ -36,6 +36,7 @@ pub(crate) enum Answer {
     Failed(FailureKind),
     NotTried,
     Unreadable,
+    NoReceiver,
     Hang,
     Panic,
     /// 200 once [`Upstream::release`] allows it.
@@ -219,6 +220,7 @@ impl Upstream {
             Answer::Failed(kind) => return AttemptOutcome::Failed(kind),
             Answer::NotTried => return AttemptOutcome::NotTried,
             Answer::Unreadable => return AttemptOutcome::Unreadable,
+            Answer::NoReceiver => return AttemptOutcome::NoReceiver,
             Answer::Hang => std::future::pending().await,
             Answer::Panic => panic!("the test asks for this panic"),
             Answer::Hold => {
