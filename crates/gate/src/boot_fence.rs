@@ -1,9 +1,8 @@
 //! [`BootFence`]: refuses deliveries that were signed before the start of the process.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hookgate_core::UnixTime;
-use tokio::time::Instant;
 
 use crate::clock::Clock;
 
@@ -34,13 +33,14 @@ pub enum BootFence {
 pub(crate) struct Fence(Instant);
 
 impl Fence {
-    pub(crate) fn start() -> Self {
-        Self(Instant::now())
+    pub(crate) fn start(clock: &dyn Clock) -> Self {
+        Self(clock.steady())
     }
 
     /// Returns whether a delivery that was signed at `signed` is older than the start.
     pub(crate) fn refuses(&self, signed: UnixTime, clock: &dyn Clock) -> bool {
-        let start = clock.now().minus(self.0.elapsed()).plus(CLOCK_ERROR);
+        let running = clock.steady().saturating_duration_since(self.0);
+        let start = clock.now().minus(running).plus(CLOCK_ERROR);
         signed.secs() <= start.secs()
     }
 }
@@ -69,7 +69,7 @@ mod tests {
         for wrong in [300, 1000, 1700, 90_000] {
             let clock = SetClock::default();
             clock.0.store(wrong, Ordering::Relaxed);
-            let fence = Fence::start();
+            let fence = Fence::start(&clock);
             advance(Duration::from_secs(20)).await;
             clock.0.store(1020, Ordering::Relaxed);
             let refuses = |signed| fence.refuses(UnixTime::from_secs(signed), &clock);

@@ -1,7 +1,7 @@
 //! The source of the time of day, so that tests can set it.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use hookgate_core::UnixTime;
 
@@ -9,6 +9,14 @@ use hookgate_core::UnixTime;
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the current time.
     fn now(&self) -> UnixTime;
+
+    /// Returns a time that a step of the time of day does not move. The boot fence measures the time
+    /// since the start by it.
+    ///
+    /// The default is the steady clock of the machine.
+    fn steady(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
 }
 
 /// The clock of the machine.
@@ -28,5 +36,9 @@ impl Clock for SystemClock {
 impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
     fn now(&self) -> UnixTime {
         (**self).now()
+    }
+
+    fn steady(&self) -> Instant {
+        (**self).steady()
     }
 }

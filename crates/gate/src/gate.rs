@@ -210,7 +210,7 @@ impl<S: ReplayStore> GateBuilder<S> {
             clock,
             fence,
         } = self;
-        let fence = (fence == BootFence::On).then(Fence::start);
+        let fence = (fence == BootFence::On).then(|| Fence::start(&*clock));
         Gate(Arc::new(GateState {
             store,
             clock,

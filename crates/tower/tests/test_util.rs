@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::ready;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -9,7 +10,8 @@ use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_hookgate::test_util::{TestClock, TestProvider, TestStore};
 use tower_hookgate::{
-    Clock, Dedupe, Gate, HookgateLayer, Provider, Secret, Source, VerifiedBody, VerifiedEvent,
+    BootFence, Clock, Dedupe, Gate, HookgateLayer, Provider, Secret, Source, VerifiedBody,
+    VerifiedEvent,
 };
 
 const BODY: &str = r#"{"id":"evt_1","type":"t"}"#;
@@ -128,6 +130,58 @@ async fn a_provider_signs_with_the_secret_of_the_application() {
         let response = service.clone().oneshot(request).await.expect("no error");
         assert_eq!(response.status(), expected);
     }
+}
+
+/// A test that advances its clock passes the boot fence, and a step of the clock does not.
+#[tokio::test]
+async fn time_that_passes_passes_the_boot_fence() {
+    let clock = TestClock::new();
+    let stripe = TestProvider::named("stripe").clock(clock.clone());
+    let fence = Gate::builder(TestStore::new()).clock(clock.clone());
+    let gate = fence.boot_fence(BootFence::On).build();
+    let receiver = Receiver {
+        layer: HookgateLayer::new(stripe.source().build()).gate(gate),
+        store: TestStore::new(),
+    };
+    let send = async |body: &'static str| {
+        let delivery = stripe.delivery(body);
+        receiver.status(delivery.genuine()).await
+    };
+    let refused = StatusCode::SERVICE_UNAVAILABLE;
+    assert_eq!(send(BODY).await, refused);
+    clock.set(clock.now().plus(Duration::from_secs(60)));
+    assert_eq!(send(BODY).await, refused);
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(send(BODY).await, HANDLED);
+    clock.set(clock.now().minus(Duration::from_secs(60)));
+    assert_eq!(send(BODY).await, HANDLED);
+}
+
+#[tokio::test]
+async fn a_delivery_has_the_header_with_its_type() {
+    for (provider, header) in [
+        ("bitbucket", "x-event-key"),
+        ("forgejo", "x-forgejo-event"),
+        ("gitea", "x-gitea-event"),
+        ("github", "x-github-event"),
+        ("github-sha1", "x-github-event"),
+        ("gitlab", "x-gitlab-event"),
+        ("gogs", "x-gogs-event"),
+        ("shopify", "x-shopify-topic"),
+        ("woocommerce", "x-wc-webhook-topic"),
+    ] {
+        let delivery = TestProvider::named(provider).delivery(BODY);
+        let request: Request<Bytes> = delivery.genuine();
+        assert_eq!(request.headers()[header], "test", "{provider}");
+        let request: Request<Bytes> = delivery.event_type("push").forged();
+        assert_eq!(request.headers()[header], "push", "{provider}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "stripe sends the event type in no header")]
+fn an_event_type_that_the_body_has_is_set_in_the_body() {
+    let _ = TestProvider::named("stripe").delivery(BODY).event_type("t");
 }
 
 #[test]

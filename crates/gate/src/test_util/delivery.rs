@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::{Head, Signer, UnixTime, Verified};
-use http::{Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 
 use super::provider::TestProvider;
 
@@ -21,16 +21,23 @@ pub struct TestDelivery {
     id: String,
     body: Bytes,
     signed_at: UnixTime,
+    /// The headers that no signature covers.
+    headers: HeaderMap,
 }
 
 impl TestDelivery {
     pub(super) fn new(provider: TestProvider, body: Bytes, signed_at: UnixTime) -> Self {
+        let mut headers = HeaderMap::new();
+        if let Some(name) = provider.type_header() {
+            headers.insert(name, HeaderValue::from_static("test"));
+        }
         Self {
             provider,
             path: "/".to_owned(),
             id: "msg_1".to_owned(),
             body,
             signed_at,
+            headers,
         }
     }
 
@@ -53,6 +60,44 @@ impl TestDelivery {
     #[must_use]
     pub fn signed_at(mut self, time: UnixTime) -> Self {
         self.signed_at = time;
+        self
+    }
+
+    /// Sets the event type of a provider that sends it in a header without signing it: Bitbucket,
+    /// Forgejo, Gitea, GitHub, GitLab, Gogs, Shopify or WooCommerce. The default is `test`.
+    ///
+    /// ```
+    /// # use hookgate_gate::test_util::TestProvider;
+    /// let delivery = TestProvider::named("github").delivery("{}").event_type("push");
+    /// let request: http::Request<bytes::Bytes> = delivery.genuine();
+    /// assert_eq!(request.headers()["x-github-event"], "push");
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the provider has the event type in the body, and if a header cannot have this value.
+    #[must_use]
+    #[track_caller]
+    pub fn event_type(self, event_type: &str) -> Self {
+        let Some(name) = self.provider.type_header() else {
+            panic!(
+                "{} sends the event type in no header; put it into the body",
+                self.provider.name()
+            );
+        };
+        self.header(name, event_type)
+    }
+
+    /// Sets a header that the provider does not sign. The headers of the signature replace it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a header cannot have this value.
+    #[must_use]
+    #[track_caller]
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        let value = HeaderValue::from_str(value).unwrap_or_else(|error| panic!("{name}: {error}"));
+        self.headers.insert(name, value);
         self
     }
 
@@ -128,7 +173,8 @@ impl TestDelivery {
             false => Bytes::new(),
         };
         let request = Request::builder().method(method).uri(&self.path).body(body);
-        let request = request.expect("the path is the path of a URL");
+        let mut request = request.expect("the path is the path of a URL");
+        *request.headers_mut() = self.headers.clone();
         signer
             .sign_request(request, at, Some(&self.id))
             .unwrap_or_else(|error| panic!("the delivery cannot be signed: {error}"))

@@ -63,7 +63,15 @@ impl Keys {
             _ => SHARED,
         };
         let [signing, verifying, forging] = texts.map(spellings);
-        let fits = |secret: &Secret| settings.verifier(scheme, secret).build().map(drop);
+        let fits = |secret: &Secret| {
+            let verifier = settings.verifier(scheme, secret);
+            // Another variant may take a secret that this one cannot sign with.
+            let verifier = match variant.name() {
+                Some(name) => verifier.variant(name),
+                None => verifier,
+            };
+            verifier.build().map(drop)
+        };
         let results = verifying.each_ref().map(fits);
         let Some(spelling) = results.iter().position(Result::is_ok) else {
             let error = results[0].as_ref().expect_err("no key fits");

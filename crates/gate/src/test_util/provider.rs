@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hookgate_core::{Provider, Scheme, Secret, Signer, Variant, Verifier, VerifierBuilder};
+use http::HeaderName;
 
 use super::delivery::TestDelivery;
 use super::keys::Keys;
@@ -134,6 +135,25 @@ impl TestProvider {
     /// Returns the variant that signs.
     pub(super) fn this_variant(&self) -> Variant<'_> {
         self.settings.variant_of(self.provider.scheme())
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.provider.name()
+    }
+
+    /// Returns the header with the event type, if the provider does not sign the type.
+    pub(super) fn type_header(&self) -> Option<HeaderName> {
+        Some(HeaderName::from_static(match self.name() {
+            "bitbucket" => "x-event-key",
+            "forgejo" => "x-forgejo-event",
+            "gitea" => "x-gitea-event",
+            "github" | "github-sha1" => "x-github-event",
+            "gitlab" => "x-gitlab-event",
+            "gogs" => "x-gogs-event",
+            "shopify" => "x-shopify-topic",
+            "woocommerce" => "x-wc-webhook-topic",
+            _ => return None,
+        }))
     }
 
     /// Returns the signer of genuine deliveries.
