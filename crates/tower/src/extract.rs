@@ -5,8 +5,9 @@ use std::fmt;
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use hookgate_gate::ObservedVerdict;
-use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_core::de::DeserializeOwned;
 
 use crate::event::VerifiedEvent;
@@ -84,14 +85,63 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for VerifiedJson<T> {
         let event = parts.extensions.get::<VerifiedEvent>();
         let missing = || VerifiedJsonRejection::NotVerified(NotVerified::of(parts));
         let event = event.ok_or_else(missing)?;
-        serde_json::from_slice(event.body())
-            .map(Self)
-            .map_err(|error| VerifiedJsonRejection::Unreadable {
+        let error = match serde_json::from_slice(event.body()) {
+            Ok(value) => return Ok(Self(value)),
+            Err(error) => error,
+        };
+        let source = event.source().into();
+        Err(match is_form(&parts.headers) {
+            true => VerifiedJsonRejection::Form { source },
+            false => VerifiedJsonRejection::Unreadable {
                 line: error.line(),
                 column: error.column(),
-                source: event.source().into(),
-            })
+                mismatch: mismatch(&error).into(),
+                source,
+            },
+        })
     }
+}
+
+/// Returns whether a request declares that its body is a form.
+fn is_form(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let media_type = value.and_then(|value| value.split(|byte| *byte == b';').next());
+    media_type.is_some_and(|name| {
+        name.trim_ascii()
+            .eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    })
+}
+
+/// Returns the part of an error that the handler's type decides. The rest of the message can quote
+/// the body.
+fn mismatch(error: &serde_json::Error) -> String {
+    if !error.is_data() {
+        return "the body is not JSON".to_owned();
+    }
+    let text = error.to_string();
+    let expected = |kind: &str| {
+        let (_, expected) = text.strip_prefix(kind)?.rsplit_once(", expected ")?;
+        let end = expected.rfind(" at line ").unwrap_or(expected.len());
+        Some(format!("{kind}, expected {}", &expected[..end]))
+    };
+    let name = |kind: &str| {
+        let (name, _) = text
+            .strip_prefix(kind)?
+            .strip_prefix(" `")?
+            .split_once('`')?;
+        Some(format!("{kind} `{name}`"))
+    };
+    let kinds = [
+        "invalid type",
+        "invalid value",
+        "invalid length",
+        "unknown variant",
+    ];
+    let found = kinds.iter().find_map(|kind| expected(kind));
+    found
+        .or_else(|| name("missing field"))
+        .or_else(|| name("duplicate field"))
+        .unwrap_or_else(|| "a value is not accepted".to_owned())
 }
 
 /// The rejection of a request without a verified event: no layer covers the route, or the
@@ -136,11 +186,20 @@ impl IntoResponse for NotVerified {
 pub enum VerifiedJsonRejection {
     /// The request has no verified event.
     NotVerified(NotVerified),
+    /// The verified bytes are a form and not JSON. GitHub sends one, unless the content type of the
+    /// webhook is `application/json`.
+    Form {
+        /// The name of the source.
+        source: Box<str>,
+    },
     /// The verified bytes do not deserialise into the type that the handler takes. This error
     /// does not quote them, because they may hold private data.
+    #[non_exhaustive]
     Unreadable {
         /// The name of the source.
         source: Box<str>,
+        /// The mismatch, such as "missing field `amount`" or "invalid type, expected u64".
+        mismatch: Box<str>,
         /// The line of the body with the first mismatch, from 1.
         line: usize,
         /// The column in `line` at which serde_json reports the mismatch, in bytes, from 1.
@@ -154,13 +213,20 @@ impl fmt::Display for VerifiedJsonRejection {
             Self::NotVerified(missing) => missing.fmt(f),
             Self::Unreadable {
                 source,
+                mismatch,
                 line,
                 column,
             } => write!(
                 f,
                 "a genuine delivery of {source} does not deserialise into the handler's type: \
-                 mismatch at line {line}, column {column}; responding with 500, so that the \
+                 {mismatch} at line {line}, column {column}; responding with 500, so that the \
                  sender retries"
+            ),
+            Self::Form { source } => write!(
+                f,
+                "a genuine delivery of {source} is a form, and the handler takes JSON: set the \
+                 content type of the webhook to application/json at the provider, or read the form \
+                 from VerifiedEvent::body; responding with 500, so that the sender retries"
             ),
         }
     }

@@ -8,7 +8,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::post;
 use http::{Request, StatusCode};
-use tower_hookgate::{HookgateLayer, VerifiedEvent, VerifiedJson};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+use tower_hookgate::{HookgateLayer, VerifiedEvent, VerifiedJson, VerifiedJsonRejection};
 
 use self::support::{BODY, SECRET, forged, signed, source, source_with, status};
 
@@ -60,6 +62,87 @@ async fn a_delivery_that_the_handler_cannot_deserialise_is_not_lost() {
     for _ in 0..2 {
         let found = status(&router, body(signed(r#"{"id":1}"#))).await;
         assert_eq!(found, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}
+
+#[tokio::test]
+async fn the_error_names_the_mismatch_and_quotes_nothing() {
+    #[derive(serde::Deserialize)]
+    struct Order {
+        id: String,
+        #[serde(rename = "amount")]
+        _amount: u64,
+        #[serde(rename = "currency")]
+        _currency: Currency,
+    }
+    #[derive(serde::Deserialize)]
+    enum Currency {
+        #[serde(rename = "eur")]
+        Euro,
+    }
+    let handler = async |order: Result<VerifiedJson<Order>, VerifiedJsonRejection>| {
+        let text = match order {
+            Ok(VerifiedJson(order)) => order.id,
+            Err(error) => error.to_string(),
+        };
+        // No event is done, so that each delivery reaches the handler.
+        (StatusCode::INTERNAL_SERVER_ERROR, text)
+    };
+    let router: Router = Router::new()
+        .route("/hooks", post(handler))
+        .layer(HookgateLayer::new(source()));
+    let answer = async |sent: &'static str, content_type: &str| {
+        let mut request = body(signed(sent));
+        let content_type = content_type.parse().unwrap();
+        request.headers_mut().insert("content-type", content_type);
+        let response = router.clone().oneshot(request).await.unwrap();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    };
+    const JSON: &str = "application/json";
+    for (sent, expected) in [
+        (
+            r#"{"id":"1","amount":1}"#,
+            "missing field `currency` at line 1, column 21",
+        ),
+        (r#"{"id":"1","id":"1"}"#, "duplicate field `id` at"),
+        (
+            r#"{"id":"1","amount":"private, expected private"}"#,
+            "invalid type, expected u64 at line 1, column 46",
+        ),
+        (
+            r#"{"id":"1","amount":-77}"#,
+            "invalid value, expected u64 at",
+        ),
+        (
+            r#"{"id":"1","amount":1,"currency":"private"}"#,
+            "unknown variant, expected `eur` at",
+        ),
+        ("private", "the body is not JSON at line 1, column 1"),
+        ("payload=private", "the body is not JSON at"),
+    ] {
+        let text = answer(sent, JSON).await;
+        let start = "a genuine delivery of beatapi does not deserialise into the handler's type: ";
+        let found = text.strip_prefix(start);
+        assert!(
+            found.is_some_and(|text| text.starts_with(expected)),
+            "{text}"
+        );
+        assert!(!text.contains("private") && !text.contains("77"), "{text}");
+    }
+    for form in [
+        "application/x-www-form-urlencoded",
+        "Application/X-WWW-Form-Urlencoded ; charset=utf-8",
+    ] {
+        let text = answer("payload=private", form).await;
+        assert!(
+            text.contains("is a form, and the handler takes JSON: set the content type"),
+            "{text}"
+        );
+        assert!(!text.contains("private"), "{text}");
+        // JSON is read, whatever the header says: no signature covers it.
+        let order = r#"{"id":"1","amount":1,"currency":"eur"}"#;
+        assert_eq!(answer(order, form).await, "1");
     }
 }
 
