@@ -1,7 +1,7 @@
 //! The layer's logs and, with the feature `metrics`, its metrics. The gateway uses the same
 //! metric names. The span names the source, so the log lines do not.
 
-use hookgate_core::Verified;
+use hookgate_core::{Secret, Verified};
 use hookgate_gate::internal::{LoggedDecision, is_withheld};
 use hookgate_gate::{Mode, ObservedVerdict, Reason, Refusal, Source};
 use http::StatusCode;
@@ -11,6 +11,34 @@ use tracing::field::Empty;
 /// Creates the span of one delivery. The events of the inner service belong to it.
 pub(crate) fn span() -> Span {
     tracing::info_span!("delivery", source = Empty, tenant = Empty, event = Empty)
+}
+
+/// Creates the span of one attempt of a queued delivery.
+#[cfg(feature = "queue")]
+pub(crate) fn queued_span(entry: &hookgate_queue::EntryInfo) -> Span {
+    tracing::info_span!(
+        "delivery",
+        source = &*entry.source,
+        tenant = entry.tenant.as_deref(),
+        event = entry.event_id.as_deref(),
+        queue_id = entry.id.0,
+        attempt = entry.attempts,
+    )
+}
+
+/// Warns of each key of `source` that is short enough to be guessed.
+pub(crate) fn weak_keys(source: &Source) {
+    let verifier = source.verifier();
+    let ids: Vec<&str> = verifier.key_ids().collect();
+    for index in verifier.weak_keys() {
+        tracing::warn!(
+            source = source.name(),
+            tenant = source.tenant(),
+            key = ids[index],
+            "a secret decodes to fewer than {} bytes and could be guessed; expected a longer secret",
+            Secret::WEAK_LEN
+        );
+    }
 }
 
 /// Records the source that a check goes by.
@@ -37,6 +65,23 @@ pub(crate) fn forwarded(source: &Source, status: StatusCode, attempt: u32) {
     // response is withheld as failed, see `withheld`.
     if source.mode() == Mode::Enforce && !is_withheld(status) {
         counters::delivery(source.name(), "forwarded");
+    }
+}
+
+/// Warns that a handler has not accepted an event.
+pub(crate) fn not_accepted(status: StatusCode) {
+    if status.is_client_error() {
+        tracing::warn!(
+            status = status.as_u16(),
+            "the handler rejected the event, so it is not done; many senders do not retry after a \
+             4xx, and a queue gives up after three: respond with 2xx to ignore an event, and with \
+             5xx to get it again"
+        );
+    } else if !status.is_success() {
+        tracing::warn!(
+            status = status.as_u16(),
+            "the handler failed, so the event is not done; the next attempt calls the handler again"
+        );
     }
 }
 

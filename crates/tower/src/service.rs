@@ -312,6 +312,9 @@ where
     let running = settlement.renew_during(call, source.max_run(), tell_handler);
     let response = running.await?;
     record::forwarded(&source, response.status(), attempt);
+    if source.mode() == Mode::Enforce && !is_withheld(response.status()) {
+        record::not_accepted(response.status());
+    }
     let outcome = match Outcome::from_grpc_status(response.headers()) {
         Some(Outcome::Failed) => Outcome::Failed,
         None if is_grpc_response(response.status(), response.headers()) => {
