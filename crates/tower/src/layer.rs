@@ -108,6 +108,11 @@ impl<V, S: ReplayStore, R> HookgateLayer<V, S, R> {
     ///
     /// Await this after the graceful shutdown of the server, on the layer or on a clone of it. The
     /// server waits for the calls whose senders are still connected.
+    ///
+    /// A handler that hangs never finishes. To wait for a limited time, drop the future, as
+    /// [`tokio::time::timeout`] does: the calls go on until the runtime ends. A call that is cut off
+    /// then releases its claim, or keeps it until its lease has ended, so the sender's retry reaches
+    /// the next process.
     pub async fn finished(&self) {
         self.continuing.finished().await;
     }

@@ -45,7 +45,10 @@ pub use hookgate_keys::{
 #[cfg(feature = "fetch")]
 pub use hookgate_keys::{AddressPolicy, HttpsClient, TlsError};
 #[cfg(feature = "queue")]
-pub use hookgate_queue::{DiskQueue, DiskQueueBuilder, Order, QueueStore, RetrySchedule};
+pub use hookgate_queue::{
+    Changed, DiskQueue, DiskQueueBuilder, EntryFilter, EntryId, EntryInfo, EntryState, Failure,
+    FailureKind, Order, Page, QueueError, QueueStats, QueueStore, RetrySchedule, SourceStats,
+};
 #[cfg(feature = "redis")]
 pub use hookgate_replay::redis::{RedisConfig, RedisStore, RedisUrlError, WaitReplicas};
 pub use hookgate_replay::{

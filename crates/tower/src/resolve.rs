@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
+use std::future::ready;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use hookgate_gate::Source;
 use http::request;
+
+use crate::record;
 
 /// Finds the source of a request.
 ///
@@ -85,17 +88,44 @@ pub trait Resolve: Send + Sync + 'static {
     }
 }
 
-/// A resolver that can list its sources.
+/// A resolver that can find the source of a queued delivery, which has no request any more.
 ///
-/// The workers of a queue need the list, because they have no request. They deliver an entry to the
-/// listed source with its name and tenant. Without such a source the entry waits, and the workers log
-/// a warning if they list another tenant of the source.
+/// [`LiveSource`], [`Sources`] and [`CachedSources`](crate::CachedSources) implement it. For another
+/// resolver, return all of its sources.
 ///
-/// [`CachedSources`](crate::CachedSources) does not implement it. Wrap it, and list every tenant of
-/// the database, because one without a request yet is not in the cache.
+/// A delivery waits while no source has its name and tenant, and the other deliveries go on. If the
+/// name has another tenant, the delivery becomes a dead letter at the age `give_up` of the
+/// `RetrySchedule`. Under `Order::Source`, it holds up the other tenants until then.
+#[diagnostic::on_unimplemented(
+    message = "the queue of a layer cannot list the sources of `{Self}`",
+    label = "not a resolver with `ListSources`",
+    note = "a queued delivery has no request, so a closure cannot resolve it: use `LiveSource`, \
+            `Sources` or `CachedSources`, or implement `ListSources` for your resolver"
+)]
 pub trait ListSources: Resolve {
-    /// Returns the current sources, in any order.
+    /// Returns the sources that are known without a lookup, in any order.
+    ///
+    /// The workers serve the names of these sources. The tenants of a name share the lease, the order
+    /// and the schedule of the first one.
     fn sources(&self) -> Vec<Arc<Source>>;
+
+    /// Returns the source with this name and tenant, or `None` if it does not exist.
+    ///
+    /// The default implementation searches [`sources`](Self::sources).
+    ///
+    /// # Errors
+    ///
+    /// Returns any error if the lookup fails. The deliveries of all sources with this name wait
+    /// then.
+    fn find_source(
+        &self,
+        name: &str,
+        tenant: Option<&str>,
+    ) -> impl Future<Output = Result<Option<Arc<Source>>, BoxError>> + Send {
+        let mut sources = self.sources().into_iter();
+        let found = sources.find(|source| source.name() == name && source.tenant() == tenant);
+        ready(Ok(found))
+    }
 }
 
 /// A boxed error, as tower defines it.
@@ -140,6 +170,7 @@ pub struct LiveSource(Arc<RwLock<Arc<Source>>>);
 impl LiveSource {
     /// Creates a live source that is `source` at first.
     pub fn new(source: Source) -> Self {
+        record::weak_keys(&source);
         Self(Arc::new(RwLock::new(Arc::new(source))))
     }
 
@@ -152,6 +183,7 @@ impl LiveSource {
     ///
     /// A source with another name starts without any remembered event.
     pub fn replace(&self, source: Source) {
+        record::weak_keys(&source);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(source);
     }
 

@@ -118,6 +118,19 @@ async fn a_retry_is_forwarded_unless_the_handler_succeeded() {
     }
 }
 
+/// A deadline for the calls that continue cuts none of them.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_the_wait_for_the_calls_that_continue() {
+    let calls = Calls::default();
+    let layer = HookgateLayer::new(source()).on_hang_up(OnHangUp::Finish);
+    let service = layer.layer(handler(&calls, First::Slow(OK)));
+    assert!(timeout(SOON, status(&service, signed(BODY))).await.is_err());
+    assert!(timeout(SOON, layer.finished()).await.is_err());
+    assert_eq!((calls.begun(), calls.ended()), (1, 0));
+    assert!(timeout(LATE, layer.finished()).await.is_ok());
+    assert_eq!((calls.begun(), calls.ended()), (1, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn at_most_once_does_not_repeat_a_half_done_event() {
     let source = || {

@@ -7,6 +7,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -15,6 +16,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use hookgate_queue::{EntryFilter, EntryState, MemoryQueue, Page};
 use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 use tower_hookgate::{
     DeliveryGuarantee, HookgateLayer, MemoryStore, QueueStore, QueueWorkers, QueuedLayer,
@@ -186,6 +188,50 @@ async fn the_inner_service_is_called_directly_if_a_queue_would_break_a_promise()
         let mut process = Process::new(HookgateLayer::new(source), &queue);
         assert_eq!(process.send(signed(BODY)).await.0, 204);
         assert_eq!(process.calls.try_recv().unwrap().0, "evt_1");
+        assert_eq!(states(&queue).await, []);
+    }
+}
+
+/// The first process stops in spite of a call that hangs, and the second one makes the call again.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_the_wait_for_a_call_that_hangs() {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    for hangs in [true, false] {
+        let queue = queue();
+        let store = MemoryStore::new();
+        let layer = || HookgateLayer::new(source()).replay_store(store.clone());
+        let mut first = Process::new(layer(), &queue);
+        let hanging = first.routes.clone().layer(axum::middleware::from_fn(
+            move |request, next: axum::middleware::Next| async move {
+                let response = next.run(request).await;
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
+                response
+            },
+        ));
+        let workers = first.layer.start_workers(hanging).await.unwrap();
+        first.send(signed(BODY)).await;
+        first.calls.recv().await.unwrap();
+        let stopped = timeout(PATIENCE, workers.stop()).await;
+        assert_eq!(stopped.is_err(), hangs);
+        first.send(signed(OTHER)).await;
+        sleep(Duration::from_secs(3600)).await;
+        assert!(first.calls.try_recv().is_err(), "no further call starts");
+        let mut second = Process::new(layer(), &queue);
+        let workers = second.start_workers().await;
+        let mut expected = vec![("evt_2".to_owned(), 1)];
+        if hangs {
+            expected.insert(0, ("evt_1".to_owned(), 2));
+        }
+        let mut calls = Vec::new();
+        for _ in &expected {
+            let (id, attempt, _) = second.calls.recv().await.unwrap();
+            calls.push((id, attempt));
+        }
+        calls.sort();
+        assert_eq!(calls, expected);
+        workers.stop().await;
         assert_eq!(states(&queue).await, []);
     }
 }

@@ -1,5 +1,6 @@
 //! [`Lookups`]: the lookups in progress, and their results.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -12,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::{Limits, LookUpSource};
+use crate::record;
 
 /// The results of lookups, and the lookups in progress.
 pub(super) struct Lookups<S, L> {
@@ -23,6 +25,8 @@ pub(super) struct Lookups<S, L> {
     in_progress: Arc<SharedLookups<Outcome>>,
     /// The number of calls of [`forget`](Self::forget). Its lock is held while a result is kept.
     forgotten: Mutex<u64>,
+    /// The source that was found last, for each name of a source.
+    found_last: Mutex<HashMap<Box<str>, Arc<Source>>>,
     permits: Semaphore,
     /// A lookup of a tenant that has had no source needs one of these, too.
     unknown_permits: Semaphore,
@@ -33,6 +37,15 @@ pub(super) struct Results {
     pub(super) present: Cache<Box<str>, (Arc<Source>, Instant)>,
     /// The names without a source.
     pub(super) absent: Cache<Box<str>, Instant>,
+}
+
+/// The reason of a lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A request, whose sender may have invented the tenant.
+    Request,
+    /// A queued delivery, which has verified.
+    Queue,
 }
 
 /// The result of a lookup, or the text of its error.
@@ -102,13 +115,21 @@ where
     L: for<'a> LookUpSource<'a, S> + Send + Sync + 'static,
 {
     /// Returns the result of the lookup of `tenant`. Starts it unless it is kept or in progress.
-    pub(super) async fn find(self: &Arc<Self>, tenant: &str, limits: Limits) -> Outcome {
+    pub(super) async fn find(
+        self: &Arc<Self>,
+        tenant: &str,
+        asker: Asker,
+        limits: Limits,
+    ) -> Outcome {
         let results = self.results(limits);
+        if let Some(result) = results.get(tenant) {
+            return Ok(result);
+        }
         let start = |in_progress| {
             if let Some(result) = results.get(tenant) {
                 return ControlFlow::Break(Ok(result));
             }
-            let is_known = results.present.contains_key(tenant);
+            let is_known = asker == Asker::Queue || results.present.contains_key(tenant);
             if !is_known && in_progress >= MAX_WAITING {
                 let error = "too many lookups of unknown tenants are in progress";
                 return ControlFlow::Break(Err(error.into()));
@@ -147,7 +168,14 @@ where
             format!("the lookup of the source did not end within {deadline:?}")
         })?;
         let source = found.map_err(|error| ErrorChain(&*error).to_string())?;
-        Ok(source.map(Arc::new))
+        let source = source.map(Arc::new);
+        if let Some(source) = &source {
+            self.note_found(source, limits);
+            if !is_known {
+                record::weak_keys(source);
+            }
+        }
+        Ok(source)
     }
 }
 
@@ -159,6 +187,7 @@ impl<S, L> Lookups<S, L> {
             results: OnceLock::new(),
             in_progress: Arc::default(),
             forgotten: Mutex::default(),
+            found_last: Mutex::default(),
             permits: Semaphore::new(MAX_LOOKUPS),
             unknown_permits: Semaphore::new(MAX_UNKNOWN_LOOKUPS),
         }
@@ -167,6 +196,25 @@ impl<S, L> Lookups<S, L> {
     pub(super) fn results(&self, limits: Limits) -> &Results {
         self.results
             .get_or_init(|| Results::new(limits.max_entries))
+    }
+
+    /// Returns one source of each name that a lookup has found.
+    pub(super) fn of_each_name(&self) -> Vec<Arc<Source>> {
+        self.found_last().values().cloned().collect()
+    }
+
+    fn note_found(&self, source: &Arc<Source>, limits: Limits) {
+        let mut found = self.found_last();
+        let max = usize::try_from(limits.max_entries).unwrap_or(usize::MAX);
+        if found.contains_key(source.name()) || found.len() < max {
+            found.insert(source.name().into(), Arc::clone(source));
+        }
+    }
+
+    fn found_last(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Source>>> {
+        self.found_last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn forgotten(&self) -> MutexGuard<'_, u64> {

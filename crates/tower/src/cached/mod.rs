@@ -9,8 +9,8 @@ use std::time::Duration;
 use hookgate_gate::Source;
 use http::request;
 
-use self::lookups::{Lookups, Results};
-use crate::resolve::{BoxError, Resolve};
+use self::lookups::{Asker, Lookups, Results};
+use crate::resolve::{BoxError, ListSources, Resolve};
 
 /// A resolver that looks up the source of each tenant elsewhere, such as in a database, and keeps
 /// the results.
@@ -25,6 +25,9 @@ use crate::resolve::{BoxError, Resolve};
 /// * A lookup that takes longer than [`deadline`](Self::deadline) fails.
 /// * At most 64 lookups run at a time. Half of them are kept for tenants that have had a source.
 /// * [`forget`](Self::forget) drops the result of one tenant, such as after a change of its secret.
+/// * A layer with a queue needs nothing more. Its workers look up the tenant of each delivery by the
+///   [`tenant`](crate::SourceBuilder::tenant) of its source, so `lookup` must find the source by it,
+///   too.
 ///
 /// Clones share the results. Keep a clone, to [`forget`](Self::forget) a tenant.
 ///
@@ -180,6 +183,11 @@ where
     pub fn forget(&self, tenant: &str) {
         self.lookups.forget(tenant);
     }
+
+    async fn find(&self, tenant: &str, asker: Asker) -> Result<Option<Arc<Source>>, BoxError> {
+        let found = self.lookups.find(tenant, asker, self.limits).await;
+        found.map_err(|error| error.to_string().into())
+    }
 }
 
 impl<S, T, L> Resolve for CachedSources<S, T, L>
@@ -193,11 +201,7 @@ where
         let Some(tenant) = tenant else {
             return Ok(None);
         };
-        if let Some(result) = self.lookups.results(self.limits).get(&tenant) {
-            return Ok(result);
-        }
-        let found = self.lookups.find(&tenant, self.limits).await;
-        found.map_err(|error| error.to_string().into())
+        self.find(&tenant, Asker::Request).await
     }
 
     /// Whether the result that has `source` is kept and has not expired.
@@ -206,6 +210,31 @@ where
         let results = self.lookups.results(self.limits);
         let kept = tenant.and_then(|tenant| results.get(&tenant).flatten());
         kept.is_some_and(|kept| Arc::ptr_eq(&kept, source))
+    }
+}
+
+/// The workers of a queue look up the tenant of each delivery, and keep the result like that of a
+/// request. [`sources`](ListSources::sources) has one source of each name that was found.
+impl<S, T, L> ListSources for CachedSources<S, T, L>
+where
+    S: Send + Sync + 'static,
+    T: Fn(&request::Parts) -> Option<String> + Send + Sync + 'static,
+    L: for<'a> LookUpSource<'a, S> + Send + Sync + 'static,
+{
+    fn sources(&self) -> Vec<Arc<Source>> {
+        self.lookups.of_each_name()
+    }
+
+    async fn find_source(
+        &self,
+        name: &str,
+        tenant: Option<&str>,
+    ) -> Result<Option<Arc<Source>>, BoxError> {
+        let Some(tenant) = tenant else {
+            return Ok(None);
+        };
+        let found = self.find(tenant, Asker::Queue).await?;
+        Ok(found.filter(|source| source.name() == name && source.tenant() == Some(tenant)))
     }
 }
 

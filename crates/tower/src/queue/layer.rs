@@ -12,8 +12,10 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::caller::Caller;
+use super::discovery::Discovery;
 use super::store::LayerQueue;
-use super::workers::{Caller, QueueWorkers};
+use super::workers::QueueWorkers;
 use crate::body::VerifiedBody;
 use crate::layer::HookgateLayer;
 use crate::refuse::ProblemJson;
@@ -39,6 +41,55 @@ impl<V, S: ReplayStore, R> HookgateLayer<V, S, R> {
     /// that [observe](crate::Mode::Observe), deliver
     /// [at most once](crate::DeliveryGuarantee::AtMostOnce), or have a
     /// [response that matters](crate::Source::answer_matters).
+    ///
+    /// The workers look up the tenants of [`CachedSources`](crate::CachedSources), too:
+    ///
+    /// ```
+    /// # #[cfg(feature = "axum")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_hookgate::BoxError> {
+    /// # use std::{collections::HashMap, sync::Arc};
+    /// # use axum::{Router, body::Body, http::{Request, StatusCode, request::Parts}, routing::post};
+    /// # use tower::ServiceExt;
+    /// # use tower_hookgate::{BoxError, CachedSources, Clock, DiskQueue, DiskStore, HookgateLayer};
+    /// # use tower_hookgate::{Provider, Secret, Signer, Source, SystemClock, VerifiedEvent};
+    /// type Secrets = HashMap<String, String>; // or a database
+    ///
+    /// async fn look_up(secrets: &Secrets, tenant: &str) -> Result<Option<Source>, BoxError> {
+    ///     let Some(secret) = secrets.get(tenant) else { return Ok(None) };
+    ///     let source = Source::of_provider("github", Secret::new(&**secret)?)?;
+    ///     Ok(Some(source.tenant(tenant).build()))
+    /// }
+    ///
+    /// let tenant = |head: &Parts| head.uri.path().strip_prefix("/hooks/").map(str::to_owned);
+    /// # let secret = "9d2c47aa01e85f63";
+    /// # let secrets = Secrets::from([("acme".to_owned(), secret.to_owned())]);
+    /// # let temporary = tempfile::tempdir()?;
+    /// # let queue = Arc::new(DiskQueue::open(temporary.path().join("queue"))?);
+    /// # let store = DiskStore::open(temporary.path().join("events"))?;
+    /// # let (served, mut tenants) = tokio::sync::mpsc::unbounded_channel();
+    /// # let handler = post(move |event: VerifiedEvent| {
+    /// #     served.send(event.tenant().map(str::to_owned)).expect("the receiver lives");
+    /// #     std::future::ready(StatusCode::NO_CONTENT)
+    /// # });
+    /// let sources = CachedSources::new(secrets, tenant, look_up);
+    /// let hookgate = HookgateLayer::resolving(sources).replay_store(store).queued(queue);
+    /// let routes: Router = Router::new().route("/hooks/{tenant}", handler);
+    /// let workers = hookgate.start_workers(routes.clone()).await?;
+    /// let app = routes.route_layer(hookgate);
+    /// # let signer = Signer::new(Provider::named("github")?.scheme(), &Secret::new(secret)?)?;
+    /// # for (body, outcome) in [("{}", "queued"), ("forged", "refused")] {
+    /// #     let mut request = Request::post("/hooks/acme").body(Body::from(body))?;
+    /// #     *request.headers_mut() = signer.sign(b"{}", SystemClock.now(), None)?;
+    /// #     let response = app.clone().oneshot(request).await?;
+    /// #     assert_eq!(response.headers()["hookgate-outcome"], outcome);
+    /// # }
+    /// # assert_eq!(tenants.recv().await, Some(Some("acme".to_owned())));
+    /// # workers.stop().await;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "axum"))]
+    /// # fn main() {}
+    /// ```
     #[must_use]
     pub fn queued<Q: QueueStore>(self, queue: Arc<Q>) -> QueuedLayer<Q, V, S, R> {
         QueuedLayer {
@@ -71,9 +122,14 @@ impl<Q: QueueStore, V: ListSources, S: ReplayStore, R> QueuedLayer<Q, V, S, R> {
     /// [`VerifiedEvent`](crate::VerifiedEvent) of the delivery. It has no other extension, and no
     /// trailers.
     ///
-    /// A call may take as long as the [lease](crate::SourceBuilder::lease) of its source, less an
-    /// eighth and at most 5 seconds. The future of a call that takes longer is dropped, and the
-    /// delivery is attempted again. Set a longer lease for a service that needs more time.
+    /// A call may take as long as the [lease](crate::SourceBuilder::lease) of its source (60 s), less
+    /// an eighth of it and at most 5 seconds. The workers do not renew the lease.
+    /// The future of a call that takes longer is dropped, and the delivery is attempted again. Set a
+    /// longer lease for a service that needs more time. After a crash of the process, the next attempt
+    /// waits until the lease has ended.
+    ///
+    /// The log lines of a call, also those of the service, are in a span `delivery` with the fields
+    /// `source`, `tenant`, `event`, `queue_id` and `attempt`.
     ///
     /// # Errors
     ///
@@ -88,13 +144,16 @@ impl<Q: QueueStore, V: ListSources, S: ReplayStore, R> QueuedLayer<Q, V, S, R> {
         B::Data: From<Bytes>,
     {
         let (gate, resolver) = self.layer.gate_and_resolver();
-        let caller = Caller::new(gate, resolver, service, self.concurrency);
+        let mut discovery = Discovery::new(Arc::clone(&self.queue), Arc::clone(&resolver));
+        discovery.look().await.map_err(StorageError::Queue)?;
+        let caller = Arc::new(Caller::new(gate, resolver, service, self.concurrency));
         let retention = |entry: &_| caller.queued_retention(entry);
         caller
             .gate()
             .confirm_stored(&*self.queue, retention)
             .await?;
-        Ok(QueueWorkers::start(Arc::clone(&self.queue), caller))
+        let queue = Arc::clone(&self.queue);
+        Ok(QueueWorkers::start(queue, caller, discovery.run()))
     }
 }
 

@@ -2,8 +2,10 @@
 //! inner service later.
 //!
 //! `QueuedLayer` is the layer, `StoreDelivery` stores a delivery in a queue of any kind, and
-//! `QueueWorkers` call the inner service.
+//! `QueueWorkers` call the inner service by a `Caller`.
 
+mod caller;
+mod discovery;
 mod layer;
 mod store;
 mod workers;
