@@ -102,7 +102,7 @@ impl Forgery {
             _ => None,
         };
         let values = match (self, text) {
-            (Self::SignatureJunk, _) => JUNK_SIGNATURES.map(<[u8]>::to_vec).to_vec(),
+            (Self::SignatureJunk, _) => junk_signatures(&found),
             (_, Some(text)) => vec![text.into_bytes()],
             (_, None) => return Err(Skip::Inapplicable("the signature has no such form")),
         };
@@ -213,6 +213,20 @@ fn repeated(genuine: &Delivery, name: &HeaderName, other: &HeaderValue) -> [Deli
     [first, last]
 }
 
+/// Returns the headers of junk alone, and of junk in place of the signature: behind a genuine prefix,
+/// the junk reaches the decoder and the comparison.
+fn junk_signatures(genuine: &SignatureText) -> Vec<Vec<u8>> {
+    let (before, after) = (genuine.before.as_bytes(), genuine.after.as_bytes());
+    let alone_and_inside = |junk: &[u8]| [junk.to_vec(), [before, junk, after].concat()];
+    let mut headers: Vec<_> = JUNK_SIGNATURES
+        .into_iter()
+        .flat_map(alone_and_inside)
+        .collect();
+    // Nothing surrounds the signatures of some schemes.
+    headers.dedup();
+    headers
+}
+
 /// Returns one delivery for each of the `values` of the header `name`.
 fn with_header(
     all: &Deliveries<'_>,
@@ -254,4 +268,28 @@ fn other_value(genuine: &HeaderValue) -> HeaderValue {
         .and_then(|text| text.parse::<i64>().ok());
     let text = number.map_or_else(new_id, |number| (number + 1).to_string());
     HeaderValue::try_from(text).unwrap_or_else(|_| genuine.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signature(before: &str) -> SignatureText {
+        SignatureText {
+            header: HeaderName::from_static("x-signature"),
+            before: before.to_owned(),
+            tag: "ab".to_owned(),
+            after: String::new(),
+        }
+    }
+
+    #[test]
+    fn junk_stands_alone_and_behind_a_genuine_prefix() {
+        let headers = junk_signatures(&signature("sha256="));
+        assert_eq!(headers.len(), 2 * JUNK_SIGNATURES.len());
+        for expected in [&b"\xff\xfe"[..], b"sha256=\xff\xfe"] {
+            assert!(headers.iter().any(|header| header == expected));
+        }
+        assert_eq!(junk_signatures(&signature("")), JUNK_SIGNATURES);
+    }
 }
