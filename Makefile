@@ -6,8 +6,8 @@ CARGO ?= cargo
 PYTHON ?= python3
 # Packages outside of the workspace, with lock files of their own.
 OTHER_MANIFESTS := fuzz/Cargo.toml tests/portable/Cargo.toml benches/svix/Cargo.toml benches/queue-engines/Cargo.toml \
-  benches/comparison/Cargo.toml examples/frameworks/Cargo.toml tests/constant_time/Cargo.toml \
-  tests/interleavings/Cargo.toml tests/mutants/Cargo.toml
+  benches/comparison/Cargo.toml benches/conformance/Cargo.toml examples/frameworks/Cargo.toml \
+  tests/constant_time/Cargo.toml tests/interleavings/Cargo.toml tests/mutants/Cargo.toml
 # The providers' own libraries, in pinned versions and in the newest ones.
 PROVIDER_SDKS := target/provider-sdks
 NEWEST_SDKS := target/newest-provider-sdks
@@ -18,6 +18,7 @@ PACKAGE_CHROOT := target/package-chroot
 PUBLISH_CHECK := target/publish-check
 PROXIES := target/proxies
 DESYNC := target/desync
+CONFORMANCE := target/conformance
 FAKETIME := target/faketime
 PROMTOOL := target/promtool
 EXPLAIN_RECIPE := target/explain-recipe
@@ -33,7 +34,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-layer-build bench-queue-engines queue-proof chaos soak proof desync desync-origins bench-smoke instructions fuzz constant-time interleavings mutants build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool faketime explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-layer-build bench-queue-engines queue-proof chaos soak proof desync desync-origins bench-smoke conformance instructions fuzz constant-time interleavings mutants build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool faketime explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -268,6 +269,18 @@ bench-smoke: build-tools redis ## Run every benchmark once and check its verdict
 desync: build-tools desync-origins ## Send 600 ambiguous requests to nine servers, 250 hostile answers, and 270 sequences of HTTP/2 frames
 	HOOKGATE_DESYNC=full $(CARGO) test --locked --workspace --all-features --test e2e -- \
 	  desync:: --nocapture
+
+# Installs libraries of crates.io, npm and PyPI, and Debian's webhook. The record goes to benches/records.
+conformance: build-tools node http-clients ## Run `hookgate conform` against hookgate and receivers with other libraries
+	$(CARGO) fmt --check --manifest-path benches/conformance/Cargo.toml
+	$(CARGO) build --locked --workspace --all-features --bin hookgate-under-test
+	$(CARGO) build --locked --release --manifest-path benches/conformance/Cargo.toml --target-dir $(CONFORMANCE)/rust
+	@[[ benches/conformance/node/node_modules/.package-lock.json -nt benches/conformance/node/package-lock.json ]] \
+	  || npm ci --prefix benches/conformance/node
+	@$(call python_environment,$(CONFORMANCE)/python,benches/conformance/python/requirements.txt,ls -d $$PWD/$(CONFORMANCE)/python/venv,"this run fails")
+	@tests/proxies/install.sh $(CONFORMANCE)/webhook webhook:webhook
+	$(PYTHON) benches/conformance/run.py --hookgate target/debug/hookgate-under-test --installed $(CONFORMANCE) \
+	  --record benches/records/$$(date +%F)-conformance.md
 
 # Installs a nightly toolchain and cargo-fuzz if they are missing. New inputs go to
 # fuzz/target. Copy inputs that are worth keeping to fuzz/corpus.
