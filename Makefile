@@ -23,8 +23,8 @@ FAKETIME := target/faketime
 PROMTOOL := target/promtool
 EXPLAIN_RECIPE := target/explain-recipe
 EXPLAIN_PEERS := target/explain-peers
-FUZZ_TARGETS := capture chunked_body differential event_id form forwarded framing hop_by_hop proxy_header request_head response_head scheme signature_header template
 FUZZ_SECONDS ?= 60
+FUZZ_TOTAL ?= 3600
 WORKFLOW_LINTERS := target/workflow-linters
 # The targets for which hookgate-core builds without a C compiler.
 PORTABLE_TARGETS := wasm32-unknown-unknown wasm32-wasip1 x86_64-unknown-linux-musl
@@ -34,7 +34,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-layer-build bench-queue-engines queue-proof chaos soak proof desync desync-origins bench-smoke conformance instructions fuzz constant-time interleavings mutants build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool faketime explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-layer-build bench-queue-engines queue-proof chaos soak proof desync desync-origins bench-smoke conformance instructions fuzz fuzz-hour fuzz-tools constant-time interleavings mutants build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool faketime explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -282,16 +282,18 @@ conformance: build-tools node http-clients ## Run `hookgate conform` against hoo
 	$(PYTHON) benches/conformance/run.py --hookgate target/debug/hookgate-under-test --installed $(CONFORMANCE) \
 	  --record benches/records/$$(date +%F)-conformance.md
 
-# Installs a nightly toolchain and cargo-fuzz if they are missing. New inputs go to
-# fuzz/target. Copy inputs that are worth keeping to fuzz/corpus.
-fuzz: build-tools ## Run every fuzz target for FUZZ_SECONDS (60)
+# New inputs go to fuzz/target. Copy inputs that are worth keeping to fuzz/corpus.
+fuzz: fuzz-tools ## Run every fuzz target for FUZZ_SECONDS (60)
+	CARGO=$(CARGO) $(PYTHON) benches/fuzz.py --each $(FUZZ_SECONDS) --again
+
+# A run that was interrupted goes on with the next target. The record goes to benches/records.
+fuzz-hour: fuzz-tools ## Run every fuzz target for an equal share of FUZZ_TOTAL (3600 seconds), and write a record
+	CARGO=$(CARGO) $(PYTHON) benches/fuzz.py --total $(FUZZ_TOTAL) --record benches/records/$$(date +%F)-fuzz.md
+
+# Fuzzing needs a nightly toolchain.
+fuzz-tools: build-tools
 	rustup toolchain list | grep -q ^nightly || rustup toolchain install nightly --profile minimal
 	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
-	for target in $(FUZZ_TARGETS); do \
-	  mkdir -p fuzz/target/corpus/$$target; \
-	  $(CARGO) +nightly fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
-	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 || exit 1; \
-	done
 
 constant-time: build-tools ## Check under valgrind that the time of a comparison does not depend on a secret
 	@command -v valgrind >/dev/null || $(call install,valgrind)

@@ -43,9 +43,11 @@ SUMMARY = r"Summary \{ accepted: (\d+), unanswered: (\d+), duplicates: (\d+) \}"
 class Step:
     """A target of make, with its output and its result for this commit."""
 
+    folder = STATE
+
     def __init__(self, name, version):
         self.name, self.version = name, version
-        self.log, self.state = STATE / f"{name}.log", STATE / f"{name}.json"
+        self.log, self.state = self.folder / f"{name}.log", self.folder / f"{name}.json"
         self.result = json.loads(self.state.read_text()) if self.state.exists() else {}
         if self.result.get("version") != version:
             self.result = {}
@@ -53,6 +55,11 @@ class Step:
     @property
     def command(self):
         return f"`make {self.name}`"
+
+    @property
+    def arguments(self):
+        """Returns the program that the step runs, and its arguments."""
+        return ["make", self.name]
 
     @property
     def has_run(self):
@@ -73,8 +80,7 @@ class Step:
         self.state.unlink(missing_ok=True)
         start = time.monotonic()
         with self.log.open("w") as log:
-            done = subprocess.run(["make", self.name], cwd=ROOT, stdout=log,
-                                  stderr=subprocess.STDOUT)
+            done = subprocess.run(self.arguments, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         self.result = {"version": self.version, "status": done.returncode,
                        "seconds": round(time.monotonic() - start)}
         self.state.write_text(json.dumps(self.result))

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Runs the fuzz targets, each for an equal share of the time, and writes a record.
+
+The output of a target goes to target/fuzz, and new inputs go to fuzz/target/corpus. A target that has
+ended for this commit and share is not repeated, so a run that was interrupted goes on with the next
+target. A target ends at its first finding.
+
+    fuzz.py (--total SECONDS | --each SECONDS) [--record FILE] [--only TARGET ...] [--again]
+
+Fails if a target has a finding: an input on which a promise does not hold.
+"""
+
+import argparse
+import datetime
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+from proof import HERE, ROOT, Step, current_version
+
+FUZZ = ROOT / "fuzz"
+CARGO = os.environ.get("CARGO", "cargo")
+TARGETS = sorted(path.stem for path in (FUZZ / "fuzz_targets").glob("*.rs"))
+
+
+class Target(Step):
+    """A fuzz target, with its output and its result for this commit and this share."""
+
+    folder = ROOT / "target" / "fuzz"
+
+    def __init__(self, name, version, seconds, programs):
+        super().__init__(name, f"{version}, {seconds} s")
+        self.seconds, self.program = seconds, programs / name
+        self.committed = FUZZ / "corpus" / name
+
+    @property
+    def arguments(self):
+        new_inputs = FUZZ / "target" / "corpus" / self.name
+        artifacts = FUZZ / "artifacts" / self.name
+        for folder in (new_inputs, artifacts):
+            folder.mkdir(parents=True, exist_ok=True)
+        # An input that takes ten seconds is a finding too.
+        return [str(self.program), f"-max_total_time={self.seconds}", "-timeout=10",
+                "-print_final_stats=1", f"-artifact_prefix={artifacts}/", str(new_inputs),
+                str(self.committed)]
+
+    @property
+    def findings(self):
+        """Returns the files with inputs on which a promise does not hold."""
+        return [str(pathlib.Path(path).relative_to(ROOT))
+                for path in re.findall(r"Test unit written to (\S+)", self.output)]
+
+    def run(self):
+        """Runs the target. Stops the script if the target was interrupted."""
+        super().run()
+        print(f"{self.name}: {self.summary()}", flush=True)
+        if not self.has_passed and not self.findings:
+            self.state.unlink()
+            sys.exit(f"{self.name} ended before its time; see {self.log}")
+
+    def figures(self):
+        """Returns the executions, the coverage edges, and the inputs that libFuzzer keeps."""
+        executions = re.findall(r"stat::number_of_executed_units:\s*(\d+)", self.output)
+        states = re.findall(r"cov: (\d+) ft: \d+ corp: (\d+)/", self.output)
+        if not executions or not states:
+            return None
+        edges, inputs = states[-1]
+        return int(executions[-1]), int(edges), int(inputs)
+
+    def summary(self):
+        """Returns the figures as a line."""
+        executions, edges, inputs = self.figures() or (0, 0, 0)
+        findings = ", ".join(self.findings) or "none"
+        return f"{executions} executions, {edges} edges, {inputs} inputs, findings: {findings}"
+
+    def row(self):
+        """Returns the row of the record."""
+        figures = self.figures()
+        if not figures:
+            return f"| {self.name} | not run | | | | | |"
+        executions, edges, inputs = figures
+        committed = sum(1 for _ in self.committed.iterdir())
+        return (f"| {self.name} | {self.result['seconds']} | {executions} | {edges} | {inputs} | "
+                f"{committed} | {', '.join(self.findings) or 'none'} |")
+
+
+def build():
+    """Builds every target. Returns the folder with the programs."""
+    subprocess.run([CARGO, "+nightly", "fuzz", "build"], cwd=ROOT, check=True)
+    host = re.search(r"^host: (.+)$", output_of("rustc", "+nightly", "-vV"), re.M)[1]
+    return FUZZ / "target" / host / "release"
+
+
+def output_of(*command):
+    """Returns what a command prints."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def write(path, targets, version):
+    """Writes the record."""
+    sys.path.insert(0, str(HERE / "compare"))
+    from measure import machine
+    seconds = sum(target.result.get("seconds", 0) for target in targets)
+    findings = sum(len(target.findings) for target in targets)
+    tools = [output_of("rustc", "+nightly", "--version"), output_of(CARGO, "fuzz", "--version")]
+    path.write_text("\n".join([
+        f"# Fuzz targets, {datetime.date.today().isoformat()}", "",
+        f"`make fuzz-hour` on {machine()}, commit {version}, {', '.join(tools)}: "
+        f"{seconds // 60} minutes.", "",
+        f"Findings: {findings or 'none'}.", "",
+        "Edges are the branches of the program that the inputs reach. Inputs are those that libFuzzer "
+        "keeps, and", "committed ones are in `fuzz/corpus`, which `make test` replays.", "",
+        "| target | seconds | executions | edges | inputs | committed | findings |",
+        "|---|---|---|---|---|---|---|",
+        *(target.row() for target in targets)]) + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    time = parser.add_mutually_exclusive_group(required=True)
+    time.add_argument("--total", type=int, metavar="SECONDS", help="for all targets together")
+    time.add_argument("--each", type=int, metavar="SECONDS", help="for each target")
+    parser.add_argument("--record", type=pathlib.Path, help="Markdown file to write")
+    parser.add_argument("--only", nargs="*", choices=TARGETS, default=TARGETS, metavar="TARGET")
+    parser.add_argument("--again", action="store_true", help="repeat targets that have ended")
+    options = parser.parse_args()
+    Target.folder.mkdir(parents=True, exist_ok=True)
+    version = current_version()
+    seconds = options.each or max(1, options.total // len(TARGETS))
+    programs = build()
+    targets = [Target(name, version, seconds, programs) for name in TARGETS]
+    for target in targets:
+        if target.name in options.only and (options.again or not target.has_run):
+            target.run()
+            if options.record:
+                write(options.record, targets, version)
+    if options.record:
+        write(options.record, targets, version)
+    return int(any(target.findings for target in targets if target.name in options.only))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
