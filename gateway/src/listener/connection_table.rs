@@ -53,7 +53,7 @@ pub(crate) struct Slot {
 #[repr(u64)]
 enum State {
     WaitsForHead,
-    /// A request has stalled before the end of its body.
+    /// Every request in progress has stalled before the end of its body.
     WaitsForBody,
     IdleUnverified,
     IdleVerified,
@@ -69,24 +69,45 @@ pub(crate) enum LastRequest {
     Unverified,
 }
 
-/// A request that waits for more of its body. The request is in progress again after its drop.
-pub(crate) struct BodyWait<'s>(&'s Slot);
+/// A request in progress whose body may stall. Nothing was forwarded yet then, so its connection can
+/// be closed.
+pub(crate) trait Stall: Sync {
+    /// Notes that the request waits for more of its body.
+    fn stall(&self);
 
-impl BodyWait<'_> {
+    /// Notes that the request no longer waits. Each call belongs to one of [`Stall::stall`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Evicted`] if the connection must close.
+    fn resume(&self) -> Result<(), Evicted>;
+}
+
+/// A request that waits for more of its body, until the value is dropped.
+pub(crate) struct BodyWait<'s>(Option<&'s dyn Stall>);
+
+impl<'s> BodyWait<'s> {
+    pub(crate) fn begin(request: &'s dyn Stall) -> Self {
+        request.stall();
+        Self(Some(request))
+    }
+
     /// Ends the wait.
     ///
     /// # Errors
     ///
     /// Returns [`Evicted`] if the connection must close.
-    pub(crate) fn end(self) -> Result<(), Evicted> {
-        self.0.start_request()
+    pub(crate) fn end(mut self) -> Result<(), Evicted> {
+        self.0.take().map_or(Ok(()), Stall::resume)
     }
 }
 
 impl Drop for BodyWait<'_> {
     fn drop(&mut self) {
-        // An evicted connection closes at its next await.
-        let _: Result<(), Evicted> = self.0.start_request();
+        if let Some(request) = self.0 {
+            // An evicted connection closes at its next await.
+            let _: Result<(), Evicted> = request.resume();
+        }
     }
 }
 
@@ -220,18 +241,6 @@ impl Slot {
         }
     }
 
-    /// Notes that the request in progress waits for more of its body, until the result is dropped.
-    /// Nothing was forwarded yet, so the connection can be closed.
-    pub(crate) fn wait_for_body(&self) -> BodyWait<'_> {
-        let busy = State::Busy as u64;
-        let new = self.pack(State::WaitsForBody, Instant::now());
-        // Nothing else changes the state while a request is in progress.
-        let _: Result<_, _> =
-            self.state
-                .compare_exchange(busy, new, Ordering::AcqRel, Ordering::Acquire);
-        BodyWait(self)
-    }
-
     /// Notes that no request is in progress from `now` on.
     pub(crate) fn end_request(&self, last: LastRequest, now: Instant) {
         let state = match last {
@@ -292,6 +301,22 @@ impl Slot {
             self.evicted.notify_one();
         }
         evicted
+    }
+}
+
+/// Over HTTP/1, a connection has one request at a time.
+impl Stall for Slot {
+    fn stall(&self) {
+        let busy = State::Busy as u64;
+        let new = self.pack(State::WaitsForBody, Instant::now());
+        // Nothing else changes the state while a request is in progress.
+        let _: Result<_, _> =
+            self.state
+                .compare_exchange(busy, new, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    fn resume(&self) -> Result<(), Evicted> {
+        self.start_request()
     }
 }
 

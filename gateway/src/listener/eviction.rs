@@ -38,7 +38,7 @@ pub(crate) enum WaitsFor {
     RequestAfterRefusal,
     /// The rest of a head, or of a handshake.
     Head,
-    /// The rest of a body over HTTP/1.
+    /// The rest of a body. Over HTTP/2, that of every request in progress.
     Body,
     /// Another request; the last request verified.
     Request,

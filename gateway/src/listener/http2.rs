@@ -10,6 +10,8 @@
 //! * A head that never ends: the connection counts as idle, and an idle connection must
 //!   answer pings. A client in the middle of a head cannot answer one (RFC 9113 §6.10).
 
+mod requests;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +32,9 @@ use pingora_http::RequestHeader;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use self::requests::{ActiveRequest, Counts, Requests};
 use crate::gateway::Gateway;
-use crate::listener::connection_table::{Evicted, LastRequest, Slot};
+use crate::listener::connection_table::{LastRequest, Slot};
 use crate::listener::framing;
 use crate::listener::timeouts::IDLE_TIMEOUT;
 use crate::pipeline::access_record::AccessRecord;
@@ -71,9 +74,10 @@ pub(crate) async fn serve(
     let mut malformed = 0;
     // The first request has the same deadline as over HTTP/1; later ones have `IDLE_TIMEOUT`.
     let mut idle_timeout = head_timeout;
-    let (active, count) = watch::channel(0);
+    let requests = Requests::new(slot);
+    let counts = requests.counts();
     loop {
-        let next = next_request(&mut connection, &digest, count.clone());
+        let next = next_request(&mut connection, &digest, counts.clone());
         let accepted = tokio::select! {
             biased;
             // Requests that the client sends before it receives the GOAWAY are served.
@@ -83,21 +87,21 @@ pub(crate) async fn serve(
                 continue;
             }
             accepted = next => accepted,
-            () = wait_until_idle_or_dead(&mut pings, count.clone(), idle_timeout, head_timeout) => {
+            () = wait_until_idle_or_dead(&mut pings, counts.clone(), idle_timeout, head_timeout) => {
                 return;
             }
         };
         idle_timeout = IDLE_TIMEOUT;
         match accepted {
             Ok(Some(H2Accept::Session(session))) => {
-                let Ok(mut guard) = RequestGuard::count(&active, slot) else {
+                let Ok(mut request) = requests.start() else {
                     return;
                 };
                 let gateway = Arc::clone(gateway);
                 // The delivery continues in its own task if the sender resets the stream.
                 tokio::spawn(async move {
-                    guard.last_request = gateway.serve_http2(session).await;
-                    drop(guard);
+                    request.last_request = gateway.serve_http2(session, &request).await;
+                    drop(request);
                 });
             }
             Ok(Some(H2Accept::Rejected)) if malformed < MAX_MALFORMED => malformed += 1,
@@ -126,11 +130,11 @@ fn log_error(error: Box<pingora_core::Error>) {
 async fn next_request(
     connection: &mut Connection<Stream, Bytes>,
     digest: &Arc<Digest>,
-    mut active: watch::Receiver<u32>,
+    mut counts: watch::Receiver<Counts>,
 ) -> pingora_core::Result<Option<H2Accept>> {
     // The connection makes progress only while it is polled.
     tokio::select! {
-        _ = active.wait_for(|count| *count < MAX_STREAMS) => {}
+        _ = counts.wait_for(|counts| counts.active < MAX_STREAMS) => {}
         _ = poll_fn(|cx| connection.poll_closed(cx)) => return Ok(None),
     }
     HttpSession::from_h2_conn(connection, Arc::clone(digest)).await
@@ -150,11 +154,11 @@ fn options() -> H2Options {
 /// longer answers pings within half of `head_timeout`.
 async fn wait_until_idle_or_dead(
     pings: &mut PingPong,
-    mut active: watch::Receiver<u32>,
+    mut counts: watch::Receiver<Counts>,
     idle_timeout: Duration,
     head_timeout: Duration,
 ) {
-    if active.wait_for(|count| *count == 0).await.is_err() {
+    if counts.wait_for(|counts| counts.active == 0).await.is_err() {
         return;
     }
     let end = Instant::now() + idle_timeout;
@@ -169,51 +173,9 @@ async fn wait_until_idle_or_dead(
     }
 }
 
-/// Counts an active request until it is dropped.
-struct RequestGuard {
-    active: watch::Sender<u32>,
-    slot: Arc<Slot>,
-    last_request: LastRequest,
-}
-
-impl RequestGuard {
-    /// Counts a request.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Evicted`] if the connection must close.
-    fn count(active: &watch::Sender<u32>, slot: &Arc<Slot>) -> Result<Self, Evicted> {
-        let mut started = Ok(());
-        // The sender holds a lock here, so the count and the slot change together.
-        active.send_modify(|count| {
-            if *count == 0 {
-                started = slot.start_request();
-            }
-            *count += u32::from(started.is_ok());
-        });
-        started.map(|()| Self {
-            active: active.clone(),
-            slot: Arc::clone(slot),
-            last_request: LastRequest::Unverified,
-        })
-    }
-}
-
-impl Drop for RequestGuard {
-    fn drop(&mut self) {
-        self.active.send_modify(|count| {
-            *count -= 1;
-            if *count == 0 {
-                let now = std::time::Instant::now();
-                self.slot.end_request(self.last_request, now);
-            }
-        });
-    }
-}
-
 impl Gateway {
     /// Serves one request.
-    async fn serve_http2(&self, mut session: HttpSession) -> LastRequest {
+    async fn serve_http2(&self, mut session: HttpSession, active: &ActiveRequest) -> LastRequest {
         let normalized = normalize_fields(session.req_header_mut());
         let has_no_body = session.is_body_empty();
         let body =
@@ -223,6 +185,7 @@ impl Gateway {
         if let Some(trusted) = self.startup().trusted_proxies() {
             downstream.find_sender(trusted);
         }
+        downstream.make_room_by(active);
         let last_request = match body {
             Ok(_) => self.deliver(&mut downstream).await,
             Err(reason) => {

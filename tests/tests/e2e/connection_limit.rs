@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use h2::client::SendRequest;
 use hookgate_tests::{
     Behaviour, Connection, Gateway, TestProvider, Upstream, count_by_event, raw_delivery, try_send,
 };
@@ -18,8 +20,19 @@ use tokio::time::{sleep, timeout};
 
 use crate::upstreams::closed_port;
 
+/// The client of an HTTP/2 connection, and its streams.
+type Streams = (
+    SendRequest<Bytes>,
+    Vec<(h2::client::ResponseFuture, h2::SendStream<Bytes>)>,
+);
+
 const LIMIT: usize = 60;
 const DELIVERIES: usize = 100;
+/// The requests of an HTTP/2 connection.
+const STREAMS: usize = 3;
+/// A body that waits counts so many bytes towards the unverified bodies, beside its own.
+const STALLED_BODY_COST: usize = 16 * 1024;
+const UNVERIFIED: &str = "hookgate_unverified_body_bytes ";
 const OPEN: &str = "hookgate_connections ";
 /// How long a condition may take on a machine under load.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -37,6 +50,8 @@ enum Hold {
     Silent,
     /// An idle HTTP/2 connection, which answers pings.
     IdleHttp2,
+    /// An HTTP/2 connection with [`STREAMS`] requests, each with a part of its body.
+    HalfBodiesHttp2,
 }
 
 impl Hold {
@@ -54,7 +69,8 @@ impl Hold {
             Self::HalfHead => b"POST /hooks/beatapi HTTP/1.1\r\nHost: h\r\n",
             Self::HalfBody => &delivery[..delivery.len() - 5],
             Self::Silent => b"",
-            Self::IdleHttp2 => return hold_http2(stream).await,
+            Self::IdleHttp2 => return hold_http2(stream, refused_request).await,
+            Self::HalfBodiesHttp2 => return hold_http2(stream, half_bodies).await,
         };
         if stream.write_all(sent).await.is_ok() {
             let mut response = [0; 4096];
@@ -63,24 +79,55 @@ impl Hold {
     }
 }
 
-async fn hold_http2(stream: TcpStream) {
+/// Holds a connection after `requests` until the gateway closes it.
+async fn hold_http2<R>(stream: TcpStream, requests: impl FnOnce(SendRequest<Bytes>) -> R)
+where
+    R: Future<Output = Result<Streams, h2::Error>>,
+{
     let Ok((client, connection)) = h2::client::handshake(stream).await else {
         return;
     };
-    let refused = async {
-        let mut client = client.ready().await?;
-        let request = http::Request::post("http://h/hooks/beatapi")
-            .body(())
-            .expect("the request is valid");
-        let (response, _) = client.send_request(request, true)?;
-        response.await?;
-        // Dropping the client would end the connection.
+    let held = async {
+        let client = client.ready().await?;
+        let _streams = requests(client).await?;
+        // Dropping the streams or the client would end them.
         std::future::pending::<Result<(), h2::Error>>().await
     };
     tokio::select! {
         _ = connection => {}
-        _ = refused => {}
+        _ = held => {}
     }
+}
+
+/// Sends a request, and waits until it is refused.
+async fn refused_request(mut client: SendRequest<Bytes>) -> Result<Streams, h2::Error> {
+    let request = http::Request::post("http://h/hooks/beatapi")
+        .body(())
+        .expect("the request is valid");
+    let (response, _) = client.send_request(request, true)?;
+    response.await?;
+    Ok((client, Vec::new()))
+}
+
+async fn half_bodies(mut client: SendRequest<Bytes>) -> Result<Streams, h2::Error> {
+    let mut streams = Vec::new();
+    let mut headers = TestProvider::named("beatapi")
+        .delivery("held")
+        .headers()
+        .clone();
+    // The authority of the request is its host.
+    headers.remove(http::header::HOST);
+    for _ in 0..STREAMS {
+        let mut request = http::Request::post("http://h/hooks/beatapi")
+            .body(())
+            .expect("the request is valid");
+        request.headers_mut().clone_from(&headers);
+        client = client.ready().await?;
+        let (response, mut body) = client.send_request(request, false)?;
+        body.send_data(Bytes::from_static(b"{"), false)?;
+        streams.push((response, body));
+    }
+    Ok((client, streams))
 }
 
 /// Opens `LIMIT` connections, and opens another one for each that the gateway closes.
@@ -178,6 +225,24 @@ async fn silent_connections_of_one_address_keep_no_genuine_delivery_out() {
 #[tokio::test]
 async fn idle_http2_connections_of_one_address_keep_no_genuine_delivery_out() {
     assert_nothing_lost(Hold::IdleHttp2, "127.0.0.2", "idle_unverified").await;
+}
+
+/// No connection of the attacker is new, so only one with stalled bodies can make room.
+#[tokio::test]
+async fn a_connection_whose_bodies_stall_over_http2_makes_room() {
+    let upstream = Upstream::start().await;
+    let gateway = limited(&upstream);
+    let hold = || Hold::HalfBodiesHttp2.hold(gateway.address(), "127.0.0.2");
+    let _attack: JoinSet<()> = (0..LIMIT).map(|_| hold()).collect();
+    let start = Instant::now();
+    let all_bodies = (LIMIT * STREAMS * STALLED_BODY_COST) as u64;
+    while gateway.existing_counter(UNVERIFIED).await < all_bodies {
+        assert!(start.elapsed() < DEADLINE, "the bodies do not arrive");
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(lost(&gateway, 1).await, 0);
+    let evicted = "hookgate_connections_evicted_total{reason=\"incomplete_body\"}";
+    assert_eq!(gateway.existing_counter(evicted).await, 1);
 }
 
 #[tokio::test]

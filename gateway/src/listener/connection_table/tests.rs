@@ -83,7 +83,7 @@ fn a_connection_that_starts_a_request_during_an_eviction_leaves_room_to_be_made_
         let first = tested.open("192.0.2.1").expect("a slot is free");
         let second = tested.open("192.0.2.2").expect("a slot is free");
         assert_eq!(second.slot.start_request(), Ok(()));
-        let _wait = second.slot.wait_for_body();
+        let _wait = BodyWait::begin(&*second.slot);
         let (started, ended) = (AtomicBool::new(false), AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -114,7 +114,7 @@ fn a_stalled_body_is_proven_by_the_last_request_before_it() {
             slot.end_request(last, Instant::now());
         }
         assert_eq!(slot.start_request(), Ok(()));
-        let _wait = slot.wait_for_body();
+        let _wait = BodyWait::begin(&slot);
         let waiting = slot.waiting(0, Instant::now()).expect("the body waits");
         assert_eq!(
             (waiting.waits_for, waiting.has_verified),

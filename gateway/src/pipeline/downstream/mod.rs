@@ -24,7 +24,7 @@ pub(crate) use self::session::DownstreamSession;
 use crate::client_address::ClientAddress;
 use crate::config::TrustedProxies;
 use crate::inspector::capture::CaptureDraft;
-use crate::listener::connection_table::{Evicted, Slot};
+use crate::listener::connection_table::{BodyWait, Evicted, Stall};
 use crate::pipeline::sender::Sender;
 use crate::poll::{now_or_never, timeout};
 
@@ -53,8 +53,8 @@ pub(crate) struct Downstream<'s> {
     is_aborted: bool,
     /// The capture of this request, if its source captures.
     capture: Option<Box<CaptureDraft>>,
-    /// The connection, which makes room for others while the body stalls. `None` over HTTP/2.
-    slot: Option<&'s Slot>,
+    /// Lets the connection make room for others while the body stalls.
+    stall: Option<&'s dyn Stall>,
 }
 
 /// Whether the connection can serve another request.
@@ -77,13 +77,13 @@ impl<'s> Downstream<'s> {
             is_body_abandoned: false,
             is_aborted: false,
             capture: None,
-            slot: None,
+            stall: None,
         }
     }
 
-    /// Lets the connection of this slot make room for others while the body stalls.
-    pub(crate) fn make_room_by(&mut self, slot: &'s Slot) {
-        self.slot = Some(slot);
+    /// Lets the connection of this request make room for others while the body stalls.
+    pub(crate) fn make_room_by(&mut self, request: &'s dyn Stall) {
+        self.stall = Some(request);
     }
 
     /// Returns the head of the request.
@@ -374,21 +374,11 @@ impl BodySource for Downstream<'_> {
     async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
         let chunk = match &mut self.session {
             DownstreamSession::Http1(session) => {
-                let mut next = pin!(session.chunk());
-                let read = match (now_or_never(next.as_mut()).await, self.slot) {
-                    (Some(read), _) => read,
-                    (None, None) => next.await,
-                    (None, Some(slot)) => {
-                        let wait = slot.wait_for_body();
-                        let read = next.await;
-                        // A delivery of a connection that is about to close must not be forwarded.
-                        wait.end().map_err(|Evicted| BodyError::Overloaded)?;
-                        read
-                    }
-                };
-                from_http1(read)
+                from_http1(stall_while(session.chunk(), self.stall).await?)
             }
-            DownstreamSession::Http2(session) => from_http2(session.read_body_bytes().await),
+            DownstreamSession::Http2(session) => {
+                from_http2(stall_while(session.read_body_bytes(), self.stall).await?)
+            }
         };
         self.received(chunk)
     }
@@ -396,6 +386,28 @@ impl BodySource for Downstream<'_> {
     fn client(&self) -> Option<IpAddr> {
         self.address()?.ip()
     }
+}
+
+/// Completes `read`. If it is not ready at once, `request` has stalled until then.
+///
+/// # Errors
+///
+/// Returns [`BodyError::Overloaded`] if the connection has made room for another one.
+#[inline]
+async fn stall_while<T>(
+    read: impl Future<Output = T>,
+    request: Option<&dyn Stall>,
+) -> Result<T, BodyError> {
+    let mut read = pin!(read);
+    if let Some(read) = now_or_never(read.as_mut()).await {
+        return Ok(read);
+    }
+    let wait = request.map(BodyWait::begin);
+    let read = read.await;
+    // A delivery of a connection that is about to close must not be forwarded.
+    wait.map_or(Ok(()), BodyWait::end)
+        .map_err(|Evicted| BodyError::Overloaded)?;
+    Ok(read)
 }
 
 fn from_http1(
