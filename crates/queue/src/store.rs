@@ -80,6 +80,23 @@ pub trait QueueStore: Send + Sync + 'static {
         request: LeaseRequest<'_>,
     ) -> impl Future<Output = Result<Vec<LeasedEntry>, QueueError>> + Send;
 
+    /// Prolongs a lease that has not ended: it ends at `duration` from now, or later if it would end
+    /// later anyway.
+    ///
+    /// The default implementation prolongs nothing, so an attempt must end before its lease does.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`QueueError`] if the queue did not answer. The lease may be prolonged.
+    fn renew(
+        &self,
+        lease: &EntryLease,
+        duration: Duration,
+    ) -> impl Future<Output = Result<Changed, QueueError>> + Send {
+        let _ = (lease, duration);
+        std::future::ready(Ok(Changed::No))
+    }
+
     /// Removes an entry that its upstream has accepted. The queue may keep a copy.
     ///
     /// # Errors

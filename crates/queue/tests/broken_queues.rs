@@ -50,9 +50,11 @@ enum Defect {
     IgnoresTheFirstWait,
     NeverLeasesToTheCaller,
     WithdrawsAfterTheLease,
+    ForgetsRenewals,
+    RevivesEndedLeases,
 }
 
-const DEFECTS: [Defect; 14] = [
+const DEFECTS: [Defect; 16] = [
     Defect::LosesDeadLetters,
     Defect::KeepsCompletedEntries,
     Defect::CountsEntriesThatArePutBack,
@@ -67,6 +69,8 @@ const DEFECTS: [Defect; 14] = [
     Defect::IgnoresTheFirstWait,
     Defect::NeverLeasesToTheCaller,
     Defect::WithdrawsAfterTheLease,
+    Defect::ForgetsRenewals,
+    Defect::RevivesEndedLeases,
 ];
 
 /// A queue with a defect.
@@ -122,6 +126,19 @@ impl QueueStore for Broken {
             _ => {}
         }
         self.queue.lease(request).await
+    }
+
+    async fn renew(&self, lease: &EntryLease, duration: Duration) -> Result<Changed, QueueError> {
+        let kept = match self.defect {
+            Defect::ForgetsRenewals => Duration::ZERO,
+            _ => duration,
+        };
+        let renewed = self.queue.renew(lease, kept).await?;
+        match (self.defect, renewed) {
+            // The queue cannot make the entry leased again, so this holds the entry back.
+            (Defect::RevivesEndedLeases, Changed::No) => self.queue.put_back(lease, duration).await,
+            _ => Ok(renewed),
+        }
     }
 
     async fn complete(&self, lease: &EntryLease) -> Result<Changed, QueueError> {

@@ -105,8 +105,8 @@ pub trait Resolve: Send + Sync + 'static {
 pub trait ListSources: Resolve {
     /// Returns the sources that are known without a lookup, in any order.
     ///
-    /// The workers serve the names of these sources. The tenants of a name share the lease, the order
-    /// and the schedule of the first one.
+    /// The workers serve the names of these sources. The tenants of a name share the lease, `max_run`,
+    /// the order and the schedule of the first one.
     fn sources(&self) -> Vec<Arc<Source>>;
 
     /// Returns the source with this name and tenant, or `None` if it does not exist.

@@ -192,6 +192,39 @@ async fn the_inner_service_is_called_directly_if_a_queue_would_break_a_promise()
     }
 }
 
+/// Two processes share the queue. The control is a source whose leases are not renewed.
+#[tokio::test(start_paused = true)]
+async fn a_call_of_several_leases_is_made_once() {
+    const LEASE: Duration = Duration::from_secs(60);
+    for (max_run, is_once) in [(10 * LEASE, true), (Duration::ZERO, false)] {
+        let queue = queue();
+        let store = MemoryStore::new();
+        let source = source_with(SECRET).lease(LEASE).max_run(max_run).build();
+        let layer = HookgateLayer::new(source).replay_store(store);
+        let mut process = Process::new(layer.clone(), &queue);
+        let slow = process.routes.clone().layer(axum::middleware::from_fn(
+            move |request, next: axum::middleware::Next| async move {
+                let response = next.run(request).await;
+                sleep(3 * LEASE).await;
+                response
+            },
+        ));
+        let other = Process::new(layer, &queue);
+        let workers = [
+            process.layer.start_workers(slow.clone()).await.unwrap(),
+            other.layer.start_workers(slow).await.unwrap(),
+        ];
+        process.send(signed(BODY)).await;
+        process.calls.recv().await.unwrap();
+        sleep(4 * LEASE).await;
+        assert_eq!(process.calls.try_recv().is_err(), is_once);
+        assert_eq!(states(&queue).await.is_empty(), is_once);
+        for workers in workers {
+            workers.stop().await;
+        }
+    }
+}
+
 /// The first process stops in spite of a call that hangs, and the second one makes the call again.
 #[tokio::test(start_paused = true)]
 async fn a_deadline_ends_the_wait_for_a_call_that_hangs() {

@@ -90,6 +90,8 @@ fn target(route: &Route) -> Target {
         order: policy.order,
         schedule: policy.schedule,
         lease: route.source.lease(),
+        // The lease is longer than the timeouts of the upstream.
+        max_run: Duration::ZERO,
     }
 }
 

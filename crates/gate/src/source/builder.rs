@@ -198,7 +198,7 @@ impl SourceBuilder {
         self
     }
 
-    /// Sets how long the layer renews the lease of one call. The default is
+    /// Sets how long the layer renews the lease of one call, also of a queued delivery. The default is
     /// [`DEFAULT_MAX_RUN`](Self::DEFAULT_MAX_RUN).
     ///
     /// A call that hangs keeps the retries of its event out for this time, or for its lease if that

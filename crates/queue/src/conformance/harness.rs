@@ -65,6 +65,8 @@ pub enum Ability {
     LastFailure,
     /// An operator's retry counts the attempts anew.
     EarlierAttempts,
+    /// A worker can prolong its lease.
+    Renewal,
     /// Leases outlive the process that holds them.
     LeasesSurvive,
     /// The claims of entries are confirmed.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::harness::{Ability, Harness, declines, margin};
 use super::support::*;
-use crate::entry::{EntryState, FailureKind};
+use crate::entry::{EntryLease, EntryState, FailureKind};
 use crate::store::{Changed, Due, QueueStore};
 
 /// The longest time until a worker notices a change.
@@ -73,6 +73,36 @@ pub async fn an_entry_whose_lease_ended_waits_again_with_one_more_attempt<H: Har
             assert_eq!(kind, Some(FailureKind::Lost));
         }
     }
+}
+
+#[expect(missing_docs, reason = "the name says it")]
+pub async fn a_renewed_lease_keeps_other_workers_out<H: Harness>(harness: H) {
+    if declines::<H>(Ability::Renewal) {
+        return;
+    }
+    let id = store(harness.queue(), delivery(ANY, 1)).await;
+    let leased = lease_one(&harness, ANY).await;
+    let renew = async |lease: &EntryLease, duration: Duration| {
+        let renewed = harness.queue().renew(lease, duration).await;
+        renewed.expect("the queue answers")
+    };
+    for _ in 0..3 {
+        harness.advance(H::LEASE - margin::<H>()).await;
+        assert_eq!(renew(&leased.lease, H::LEASE).await, Changed::Yes);
+    }
+    // A shorter renewal does not end the lease earlier.
+    assert_eq!(renew(&leased.lease, Duration::ZERO).await, Changed::Yes);
+    harness.advance(H::LEASE - margin::<H>()).await;
+    assert_nothing_to_lease(&harness, ANY).await;
+    assert_eq!(info(harness.queue(), id).await.state, EntryState::InFlight);
+    harness.advance(margin::<H>()).await;
+    // Neither a lease that has ended nor that of an earlier worker is prolonged.
+    assert_eq!(renew(&leased.lease, H::LEASE).await, Changed::No);
+    let second = lease_one(&harness, ANY).await;
+    assert_eq!(second.entry.info.attempts, 2);
+    assert_eq!(renew(&leased.lease, H::LEASE).await, Changed::No);
+    complete(harness.queue(), &second.lease).await;
+    assert_eq!(renew(&second.lease, H::LEASE).await, Changed::No);
 }
 
 #[expect(missing_docs, reason = "the name says it")]

@@ -69,6 +69,7 @@ macro_rules! __conformance_suite {
             sources_are_leased_apart,
             the_entry_that_is_due_longest_is_leased_first,
             an_entry_whose_lease_ended_waits_again_with_one_more_attempt,
+            a_renewed_lease_keeps_other_workers_out,
             an_ordered_source_is_leased_one_at_a_time_in_the_order_of_storing,
             a_failed_entry_of_an_ordered_source_holds_up_the_others,
             the_queue_knows_which_sources_are_due,

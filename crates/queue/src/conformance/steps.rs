@@ -57,15 +57,17 @@ pub(super) enum Settlement {
     PutBack,
     Bury,
     Withdraw,
+    Renew,
 }
 
-const SETTLEMENTS: [Settlement; 6] = [
+const SETTLEMENTS: [Settlement; 7] = [
     Settlement::Complete,
     Settlement::RetryLater,
     Settlement::RetryAtOnce,
     Settlement::PutBack,
     Settlement::Bury,
     Settlement::Withdraw,
+    Settlement::Renew,
 ];
 
 /// Returns a strategy for random histories.

@@ -314,6 +314,13 @@ impl QueueStore for DiskQueue {
         Ok(leased.await?)
     }
 
+    async fn renew(&self, lease: &EntryLease, duration: Duration) -> Result<Changed, QueueError> {
+        let lease = lease.clone();
+        Ok(self
+            .call(move |table| table.renew(&lease, duration))
+            .await?)
+    }
+
     async fn complete(&self, lease: &EntryLease) -> Result<Changed, QueueError> {
         self.settle(lease, Settlement::Complete).await
     }

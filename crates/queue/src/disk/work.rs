@@ -142,6 +142,24 @@ impl Table<'_> {
         }))
     }
 
+    pub(super) fn renew(
+        &mut self,
+        lease: &EntryLease,
+        duration: Duration,
+    ) -> rusqlite::Result<Changed> {
+        let end = self.moment.now.saturating_add(millis(duration));
+        let renewed = self
+            .database
+            .prepare_cached(
+                "UPDATE entries SET due = max(due, ?3) WHERE id = ?1 AND lease = ?2 AND state = 1",
+            )?
+            .execute([lease.id.0.cast_signed(), lease.token.cast_signed(), end])?;
+        Ok(match renewed {
+            0 => Changed::No,
+            _ => Changed::Yes,
+        })
+    }
+
     /// Makes a damaged entry a dead letter, so that the entries behind it continue.
     fn bury_damaged(&mut self, id: i64, source: i64) -> rusqlite::Result<()> {
         let error = DamagedEntry::new(crate::EntryId(id.cast_unsigned()), self.path);

@@ -104,6 +104,10 @@ impl QueueStore for MemoryQueue {
         Ok(self.0.state.lock().lease(request))
     }
 
+    async fn renew(&self, lease: &EntryLease, duration: Duration) -> Result<Changed, QueueError> {
+        Ok(self.0.state.lock().renew(lease, duration))
+    }
+
     async fn complete(&self, lease: &EntryLease) -> Result<Changed, QueueError> {
         self.change(|state| state.complete(lease))
     }

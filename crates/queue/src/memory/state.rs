@@ -168,6 +168,17 @@ impl State {
             .collect()
     }
 
+    pub(crate) fn renew(&mut self, lease: &EntryLease, duration: Duration) -> Changed {
+        let end = self.now() + duration.min(FAR);
+        match self.leased(lease).map(|slot| &mut slot.phase) {
+            Some(Phase::InFlight { until }) => {
+                *until = end.max(*until);
+                Changed::Yes
+            }
+            _ => Changed::No,
+        }
+    }
+
     pub(crate) fn complete(&mut self, lease: &EntryLease) -> Changed {
         let now = self.now();
         let keep = self.limits.keep_delivered;

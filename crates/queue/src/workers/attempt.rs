@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::error_log::ErrorLog;
 use super::pause::Pause;
+use super::renewal::LeaseRenewal;
 use super::verdict::{Verdict, decide};
 use super::{AttemptResult, Deliver, End, Target};
 use crate::breaker::{Breaker, BreakerEvent};
@@ -33,10 +34,6 @@ pub(super) struct Attempt<Q, D> {
     /// The time at which the queue was asked for the entry.
     pub(super) leased_at: Instant,
 }
-
-/// The part of the lease that is left for recording the result of an attempt: an eighth, up to
-/// this time.
-const MAX_RESERVE: Duration = Duration::from_secs(5);
 
 /// How long recording a result is repeated after the end of the lease. It still applies if no
 /// other worker has leased the entry.
@@ -96,18 +93,27 @@ impl<Q: QueueStore, D: Deliver> Attempt<Q, D> {
 
     /// Sends the entry. Returns `None` if the code panicked.
     async fn send(&self) -> Option<AttemptOutcome> {
-        let lease = self.target.lease;
-        let reserve = MAX_RESERVE.min(lease / 8);
-        let left = lease.saturating_sub(reserve + self.leased_at.elapsed());
-        if left.is_zero() {
+        let renewal = LeaseRenewal {
+            queue: &*self.queue,
+            lease: &self.leased.lease,
+            errors: &self.errors,
+            duration: self.target.lease,
+            max_run: self.target.max_run,
+            leased_at: self.leased_at,
+        };
+        if !renewal.is_open() {
             // The queue was slow. Another worker may send the entry already.
             return Some(AttemptOutcome::NotTried);
         }
         let sending = AssertUnwindSafe(self.deliver.deliver(&self.leased)).catch_unwind();
-        match timeout(left, sending).await {
-            Ok(Ok(outcome)) => Some(outcome),
-            Err(_) => Some(AttemptOutcome::Failed(FailureKind::TimedOut)),
-            Ok(Err(_)) => {
+        let sent = tokio::select! {
+            biased;
+            sent = sending => sent,
+            () = renewal.run() => return Some(AttemptOutcome::Failed(FailureKind::TimedOut)),
+        };
+        match sent {
+            Ok(outcome) => Some(outcome),
+            Err(_) => {
                 tracing::error!(
                     source = &*self.target.source,
                     queue_id = self.leased.lease.id.0,
@@ -154,6 +160,7 @@ impl<Q: QueueStore, D: Deliver> Attempt<Q, D> {
     /// Records the verdict in the queue. Repeats it if the queue does not answer.
     async fn record(&self, mut verdict: Verdict) -> Result<(), QueueError> {
         let mut pause = Pause::new();
+        let ended_at = Instant::now();
         for failures in 1.. {
             let error = match self.record_once(verdict).await {
                 Ok(Changed::Yes) => return Ok(()),
@@ -170,7 +177,7 @@ impl<Q: QueueStore, D: Deliver> Attempt<Q, D> {
             self.errors
                 .log(&error, "recording the result of an attempt");
             let pause = pause.next().min(MAX_PAUSE);
-            if self.leased_at.elapsed() + pause > self.target.lease + LATE_RECORDING {
+            if ended_at.elapsed() + pause > self.target.lease + LATE_RECORDING {
                 return Err(error);
             }
             if let Verdict::Bury(failure) = verdict

@@ -4,6 +4,7 @@ mod attempt;
 mod dispatcher;
 mod error_log;
 mod pause;
+mod renewal;
 mod sources;
 mod target;
 mod verdict;
@@ -29,7 +30,8 @@ pub trait Deliver: Send + Sync + 'static {
 
     /// Sends an entry to its upstream once.
     ///
-    /// The workers drop the future when the lease of the entry ends.
+    /// The workers drop the future before the lease of the entry ends. They renew the lease for up to
+    /// [`Target::max_run`].
     fn deliver(&self, entry: &LeasedEntry) -> impl Future<Output = AttemptOutcome> + Send;
 
     /// Called when the attempts of an entry have ended, before the queue records it.

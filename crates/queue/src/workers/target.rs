@@ -20,8 +20,11 @@ pub struct Target {
     pub order: Order,
     /// The times between the attempts.
     pub schedule: RetrySchedule,
-    /// How long an attempt may last. No other worker sends the entry meanwhile.
+    /// How long no other worker sends an entry after a worker has leased it.
     pub lease: Duration,
+    /// How long an attempt may last if that is longer than its lease. The workers renew the lease
+    /// meanwhile, unless the queue cannot.
+    pub max_run: Duration,
 }
 
 /// The limits of one upstream: its breaker, and the number of attempts at the same time.

@@ -6,5 +6,6 @@ mod observed_queue;
 mod order;
 mod outcomes;
 mod reload;
+mod renewal;
 mod rest;
 mod upstream;

@@ -100,6 +100,11 @@ impl QueueStore for ObservedQueue {
         self.settled(self.inner.retry_later(lease, wait, failure).await?)
     }
 
+    async fn renew(&self, lease: &EntryLease, duration: Duration) -> Result<Changed, QueueError> {
+        fail_if(&self.is_down)?;
+        self.inner.renew(lease, duration).await
+    }
+
     async fn put_back(&self, lease: &EntryLease, wait: Duration) -> Result<Changed, QueueError> {
         self.count(&self.settlements)?;
         self.settled(self.inner.put_back(lease, wait).await?)

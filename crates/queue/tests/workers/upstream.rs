@@ -38,6 +38,8 @@ pub(crate) enum Answer {
     Unreadable,
     NoReceiver,
     Hang,
+    /// 200 after this time.
+    Slow(Duration),
     Panic,
     /// 200 once [`Upstream::release`] allows it.
     Hold,
@@ -79,6 +81,7 @@ pub(crate) fn target(source: &str, concurrency: usize) -> Target {
         order: Order::Any,
         schedule: SCHEDULE,
         lease: LEASE,
+        max_run: Duration::ZERO,
     }
 }
 
@@ -222,6 +225,10 @@ impl Upstream {
             Answer::Unreadable => return AttemptOutcome::Unreadable,
             Answer::NoReceiver => return AttemptOutcome::NoReceiver,
             Answer::Hang => std::future::pending().await,
+            Answer::Slow(time) => {
+                sleep(time).await;
+                (200, None)
+            }
             Answer::Panic => panic!("the test asks for this panic"),
             Answer::Hold => {
                 let permit = self.released.acquire().await;

@@ -183,6 +183,7 @@ impl ListedSources {
             order: source.queue().order,
             schedule: source.queue().schedule,
             lease: source.lease(),
+            max_run: source.max_run(),
         };
         let targets = named.into_iter().map(target).collect();
         Self { sources, targets }

@@ -122,11 +122,12 @@ impl<Q: QueueStore, V: ListSources, S: ReplayStore, R> QueuedLayer<Q, V, S, R> {
     /// [`VerifiedEvent`](crate::VerifiedEvent) of the delivery. It has no other extension, and no
     /// trailers.
     ///
-    /// A call may take as long as the [lease](crate::SourceBuilder::lease) of its source (60 s), less
-    /// an eighth of it and at most 5 seconds. The workers do not renew the lease.
-    /// The future of a call that takes longer is dropped, and the delivery is attempted again. Set a
-    /// longer lease for a service that needs more time. After a crash of the process, the next attempt
-    /// waits until the lease has ended.
+    /// A call may take as long as [`max_run`](crate::SourceBuilder::max_run) of its source (1 h). The
+    /// workers renew the [lease](crate::SourceBuilder::lease) meanwhile. The future of a call that
+    /// takes longer is dropped, and the delivery is attempted again. A future is also dropped if its
+    /// lease cannot be renewed, shortly before the lease ends. A queue without
+    /// [`renew`](hookgate_queue::QueueStore::renew) renews none. After a crash of the process, the next
+    /// attempt waits until the lease has ended.
     ///
     /// The log lines of a call, also those of the service, are in a span `delivery` with the fields
     /// `source`, `tenant`, `event`, `queue_id` and `attempt`.

@@ -34,7 +34,7 @@ impl QueueWorkers {
 
     /// Starts no further call, and waits until the running calls have ended.
     ///
-    /// A call ends with the [lease](crate::SourceBuilder::lease) of its source at the latest. To wait
+    /// A call ends after [`max_run`](crate::SourceBuilder::max_run) of its source at the latest. To wait
     /// for a shorter time, drop the future, as [`tokio::time::timeout`] does: no further call starts,
     /// and the running calls go on until the runtime ends. A delivery whose call is cut off then is
     /// delivered again when its lease has ended.
