@@ -57,16 +57,16 @@ impl Receiver {
     }
 }
 
-/// Returns every provider of the catalogue, once for each of its variants.
+/// Returns every provider of the catalogue, without a choice and by each named variant.
 fn providers() -> Vec<(String, TestProvider)> {
     let mut all = Vec::new();
     for name in Provider::names() {
         let provider = Provider::named(name).expect("in the catalogue");
+        all.push((name.to_owned(), TestProvider::named(name)));
         for variant in provider.scheme().variants() {
-            let test = TestProvider::named(name);
-            match variant.name() {
-                Some(variant) => all.push((format!("{name} {variant}"), test.variant(variant))),
-                None => all.push((name.to_owned(), test)),
+            if let Some(variant) = variant.name() {
+                let test = TestProvider::named(name).variant(variant);
+                all.push((format!("{name} {variant}"), test));
             }
         }
     }

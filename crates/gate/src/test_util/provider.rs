@@ -38,7 +38,8 @@ pub(super) struct Settings {
 }
 
 impl TestProvider {
-    /// Returns the provider `name` of the catalogue, which signs by its first variant.
+    /// Returns the provider `name` of the catalogue, which signs by the first variant that a
+    /// receiver accepts without a choice.
     ///
     /// # Panics
     ///
@@ -216,11 +217,14 @@ impl Settings {
         }
     }
 
-    /// Returns the chosen variant of `scheme`, or its first one.
+    /// Returns the chosen variant of `scheme`, or the first variant that needs no choice.
     fn variant_of<'s>(&self, scheme: &'s Scheme) -> Variant<'s> {
         let mut variants = scheme.variants();
         let chosen = self.variant.as_deref();
-        let found = variants.find(|variant| chosen.is_none() || variant.name() == chosen);
+        let found = variants.find(|variant| match chosen {
+            None => !variant.is_opt_in(),
+            chosen => variant.name() == chosen,
+        });
         found.unwrap_or_else(|| {
             let known: Vec<_> = scheme.variants().filter_map(Variant::name).collect();
             panic!(
