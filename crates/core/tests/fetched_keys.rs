@@ -413,3 +413,33 @@ fn a_table_of_keys_that_pins_too_little_does_not_load() {
     }
     assert!(scheme(r#"fetch = "jwks", url = "https://a.test/", id = "header:x-k""#).is_ok());
 }
+
+#[test]
+fn a_fetched_key_has_an_id_and_a_time() {
+    let scheme = scheme(BY_TOKEN);
+    let (start, end) = (NOW, NOW.plus(std::time::Duration::from_secs(60)));
+    let key = FetchedKey::new(&scheme, "key-1", &der(RSA[1]), Some(start), Some(end)).unwrap();
+    assert_eq!(key.id(), "key-1");
+    let second = std::time::Duration::from_secs(1);
+    for (time, is_active) in [
+        (start.minus(second), false),
+        (start, true),
+        (end, true),
+        (end.plus(second), false),
+    ] {
+        assert_eq!(key.is_active(time), is_active, "{time:?}");
+    }
+}
+
+#[test]
+fn no_key_is_fetched_for_a_delivery_whose_time_passes_with_its_body() {
+    let scheme = scheme(BY_BODY);
+    let request = signed(&scheme, RSA[0]);
+    let verifier = Verifier::builder(&scheme).fetched_keys().build().unwrap();
+    let reference = |minutes: u64| {
+        let later = NOW.plus(std::time::Duration::from_secs(60 * minutes));
+        begin(&verifier, &request).unwrap().key_reference(later)
+    };
+    assert!(reference(4).unwrap().is_some());
+    assert_eq!(reference(6).unwrap_err(), VerifyError::TimestampTooOld);
+}

@@ -301,6 +301,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_algorithm_has_the_name_by_which_a_scheme_selects_it() {
+        for (name, algorithm) in Algorithm::NAMES {
+            assert_eq!(algorithm.name(), name);
+        }
+    }
+
+    #[test]
     fn a_tag_matches_only_itself() {
         for len in [1, 7, 8, 20, 32, 48, 64] {
             let tag: Vec<u8> = (0..len).collect();

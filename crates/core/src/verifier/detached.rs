@@ -62,3 +62,20 @@ pub(crate) fn signing_input(message: &[u8]) -> Vec<u8> {
     let (header, payload) = message.split_at(dot.map_or(0, |dot| dot + 1));
     [header, Encoding::Base64Url.encode(payload).as_bytes()].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The signer has the same function, so a signed delivery would not show an error.
+    #[test]
+    fn only_the_payload_is_encoded_for_the_signature() {
+        for (message, expected) in [
+            ("eyJ9.payload", "eyJ9.cGF5bG9hZA"),
+            ("eyJ9.a.b", "eyJ9.YS5i"),
+            ("eyJ9.", "eyJ9."),
+        ] {
+            assert_eq!(signing_input(message.as_bytes()), expected.as_bytes());
+        }
+    }
+}

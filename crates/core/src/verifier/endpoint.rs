@@ -209,6 +209,7 @@ mod tests {
             ("https://a.example:8443/x", "https://a.example/x"),
             ("https://[::1]/x", "https://[::1]:443/x"),
             ("https://[::1]:1/x", "https://[::1]/x"),
+            ("https://[1::]/x", "https://[1::]:443/x"),
             ("https://u:p@a.example/x", "https://u:p@a.example:443/x"),
             ("https://u:p@a.example:1/x", "https://u:p@a.example/x"),
         ] {
@@ -216,6 +217,19 @@ mod tests {
                 EndpointUrl::parse(text).unwrap().base(Port::Toggled),
                 toggled
             );
+        }
+    }
+
+    #[test]
+    fn the_target_is_the_path_and_the_query() {
+        for (text, target) in [
+            ("https://a.example", "/"),
+            ("https://a.example/x", "/x"),
+            ("https://a.example/x?a=1", "/x?a=1"),
+            ("https://a.example?a=1", "/?a=1"),
+        ] {
+            let found = EndpointUrl::parse(text).unwrap().target();
+            assert_eq!(found.as_ref().map(PathAndQuery::as_str), Some(target));
         }
     }
 

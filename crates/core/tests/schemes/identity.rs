@@ -56,3 +56,28 @@ fn a_retry_that_counts_attempts_in_the_signed_body_is_the_same_event() {
         assert_ne!(keys("e1", "1"), keys("e2", "1"), "{}", provider.name());
     }
 }
+
+#[test]
+fn every_signed_byte_distinguishes_events_without_an_id() {
+    let scope = ReplayScope::new(&["test"]);
+    for (provider, by_content) in [("github", true), ("slack", false), ("stripe", false)] {
+        let provider = Provider::named(provider).unwrap();
+        let verifier = builder(provider.scheme()).build().unwrap();
+        let signer = Signer::new(provider.scheme(), &secret()).unwrap();
+        let keys = |body: &str, delivery_id: &str| {
+            let request = signer.sign_request(post("/", body), NOW, None).unwrap();
+            let verified = delivery(&verifier, &request).unwrap();
+            assert_eq!(verified.is_identified_by_content(), by_content);
+            let with_id = verified.replay_keys_with_delivery_id(&scope, delivery_id);
+            (verified.replay_keys(&scope), with_id)
+        };
+        let (one, other) = (keys(r#"{"id":"a"}"#, "1"), keys(r#"{"id":"b"}"#, "1"));
+        assert_eq!(one.0.len(), 1);
+        assert_ne!(one.0, other.0, "{}", provider.name());
+        assert_ne!(one.1, other.1, "{}", provider.name());
+        let redelivered = keys(r#"{"id":"a"}"#, "2");
+        assert_eq!(redelivered.0, one.0);
+        // The unsigned id of a delivery completes a content, and no other identity.
+        assert_eq!(redelivered.1 != one.1, by_content, "{}", provider.name());
+    }
+}

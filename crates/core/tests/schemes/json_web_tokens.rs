@@ -25,20 +25,23 @@ const THREE_HMACS: &str = r#"
     claims = { digest = "{body|sha256:hex}" }
 "#;
 
+const DIGEST: &str = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+
 /// A token with the header `{"alg":NAME}` that is signed with `algorithm`.
 fn token(name: &str, algorithm: &str) -> Request<Bytes> {
+    token_with(name, algorithm, &format!(r#"{{"digest":"{DIGEST}"}}"#))
+}
+
+/// A token with these claims.
+fn token_with(name: &str, algorithm: &str, claims: &str) -> Request<Bytes> {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     // Signing `{"alg":NAME}.CLAIMS` as a body gives the signature of the token.
     let raw = scheme(&format!(
         "alg = '{algorithm}'\nsig = {{ in = 'header:x-sig', enc = 'hex' }}\nmsg = '{{body}}'"
     ));
-    let digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
-    let [head, claims] = [
-        format!(r#"{{"alg":"{name}"}}"#),
-        format!(r#"{{"digest":"{digest}"}}"#),
-    ]
-    .map(|part| URL_SAFE_NO_PAD.encode(part));
+    let head = format!(r#"{{"alg":"{name}"}}"#);
+    let [head, claims] = [&*head, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
     let signed = format!("{head}.{claims}");
     let signer = Signer::new(&raw, &secret()).unwrap();
     let headers = signer.sign(signed.as_bytes(), NOW, None).unwrap();
@@ -97,5 +100,35 @@ fn a_list_of_algorithms_has_different_hmacs_alone() {
             mistakes.iter().any(|mistake| mistake.starts_with("alg")),
             "{list}: {mistakes:?}"
         );
+    }
+}
+
+#[test]
+fn a_claim_is_a_text_a_whole_number_or_a_truth_value() {
+    let (other, no_text) = (VerifyError::RequirementUnmet, VerifyError::FieldMissing);
+    for (expected, claim, verdict) in [
+        ("a", r#""a""#, Ok(())),
+        ("a", r#""b""#, Err(other)),
+        ("a", r#"["a"]"#, Ok(())),
+        ("a", r#"["a","a"]"#, Err(no_text)),
+        ("a", "[]", Err(no_text)),
+        ("a", r#"[["a"]]"#, Err(no_text)),
+        ("5", "5", Ok(())),
+        ("5", "[5]", Ok(())),
+        ("-5", "-5", Ok(())),
+        // Another parser may read another number.
+        ("5.5", "5.5", Err(no_text)),
+        ("true", "true", Ok(())),
+        ("false", "false", Ok(())),
+        ("true", "false", Err(other)),
+        ("null", "null", Err(no_text)),
+        ("a", "{}", Err(no_text)),
+    ] {
+        let claims = format!(r#"claims = {{ x = "{expected}", digest"#);
+        let scheme = scheme(&THREE_HMACS.replace("claims = { digest", &claims));
+        let verifier = builder(&scheme).build().unwrap();
+        let claims = format!(r#"{{"digest":"{DIGEST}","x":{claim}}}"#);
+        let verified = delivery(&verifier, &token_with("HS256", "hmac-sha256", &claims));
+        assert_eq!(verified.map(drop), verdict, "{expected} {claim}");
     }
 }

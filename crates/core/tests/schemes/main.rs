@@ -7,6 +7,7 @@ mod cloudevents;
 mod detached_signatures;
 mod handshakes;
 mod identity;
+mod inspection;
 mod json_web_tokens;
 mod key_readings;
 mod loading;
