@@ -17,7 +17,9 @@ TREE = STATE / "tree"
 SWITCHED = STATE / "switched"
 # The compiler's message if a function has lost its `const`, which it needs.
 CONSTANT = re.compile(r"^cannot call non-const .*?`(?:[^`]*::)?(\w+)`")
-ENVIRONMENT = {**os.environ, "CARGO_TARGET_DIR": str(STATE / "build"), "CARGO_PROFILE_DEV_DEBUG": "0"}
+# Each build is complete, and a stopped one leaves nothing to the next.
+ENVIRONMENT = {**os.environ, "CARGO_TARGET_DIR": str(STATE / "build"), "CARGO_PROFILE_DEV_DEBUG": "0",
+               "CARGO_INCREMENTAL": "0"}
 
 
 def build(areas, mutants):
@@ -26,8 +28,9 @@ def build(areas, mutants):
     for mutant in mutants:
         if mutant.has_hidden_type:
             mutant.outcome = "skipped"
-    packages = sorted({area["package"] for area in areas})
-    names = sorted({target(area["package"], name) for area in areas for name in area["tests"]})
+    targets = {target for area in areas for target in test_targets(area)}
+    packages = sorted({area["package"] for area in areas} | {package for package, _ in targets})
+    names = sorted({name for _, name in targets})
     # The features are those of `make test`.
     command = [CARGO, "test", "--quiet", "--locked", "--no-run", "--message-format=json", "--workspace", "--all-features",
                *(part for name in names for part in ("--test", name))]
@@ -40,9 +43,17 @@ def build(areas, mutants):
         remove_unviable(messages, ranges, mutants)
 
 
-def target(package, name):
-    """Returns the name of a test target. `--lib` would build the tests of every library."""
-    return f"lib-of-{package}" if name == "lib" else name
+def test_targets(area):
+    """Returns the package and the name of each test target. A test of another package has its name first."""
+    for test in area["tests"]:
+        package, _, name = test.rpartition("/")
+        package = package or area["package"]
+        yield package, library_target(package) if name == "lib" else name
+
+
+def library_target(package):
+    """Returns the name of a target for the tests of a library. `--lib` would build those of every one."""
+    return f"lib-of-{package}"
 
 
 def switch(packages, mutants):
@@ -61,7 +72,7 @@ def switch(packages, mutants):
     for package in packages:
         folder = pathlib.Path("crates") / package.removeprefix("hookgate-")
         append(folder / "src/lib.rs", "#[doc(hidden)]\npub mod mutant_switch;\n")
-        append(folder / "Cargo.toml", f'[[test]]\nname = "{target(package, "lib")}"\npath = "src/lib.rs"\n')
+        append(folder / "Cargo.toml", f'[[test]]\nname = "{library_target(package)}"\npath = "src/lib.rs"\n')
         shutil.copy(HERE / "mutant_switch.rs", SWITCHED / folder / "src")
     update_tree()
     return report["ranges"]

@@ -12,7 +12,7 @@ import subprocess
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CARGO = os.environ.get("CARGO", "cargo")
 # "skipped": no switch can express the mutant.
-OUTCOMES = ["caught", "timeout", "missed", "unviable", "skipped"]
+OUTCOMES = ["caught", "timeout", "missed", "unviable", "skipped", "not run"]
 # The tests at the end of a file are no part of its code.
 TESTS = re.compile(r"^#\[cfg\(test\)\]$", re.MULTILINE)
 
@@ -52,13 +52,13 @@ class Mutant:
         return {"id": self.number, **self.listed}
 
 
-def listed(area):
-    """Returns the mutants of an area."""
+def listed(area, skipped):
+    """Returns the mutants of an area, without those whose names contain a skipped text."""
     files = [part for file in area["files"] for part in ("--file", file)]
     excluded = [part for file in area.get("exclude", []) for part in ("--exclude", file)]
-    skipped = [part for name in area.get("skip", []) for part in ("--exclude-re", name)]
+    excluded += [part for text in skipped for part in ("--exclude-re", re.escape(text))]
     done = subprocess.run([CARGO, "mutants", "--list", "--json", "--package", area["package"], *files,
-                           *excluded, *skipped], capture_output=True, text=True, check=True, cwd=ROOT)
+                           *excluded], capture_output=True, text=True, check=True, cwd=ROOT)
     repetitions = collections.Counter()
     found = []
     for entry in json.loads(done.stdout):
@@ -96,7 +96,7 @@ class Outcomes:
         return known if known in ("unviable", "skipped") else None
 
     def of(self, mutant):
-        return self.known[self.key(mutant)]
+        return self.known.get(self.key(mutant), "not run")
 
     def add(self, mutant, outcome):
         if self.known.get(self.key(mutant)) == outcome:

@@ -9,26 +9,35 @@ from mutants import CARGO, OUTCOMES, ROOT
 
 HEAD = """# Mutants
 
-`make mutants` writes this record. cargo-mutants lists the mutants; each is one change of the code. A
-mutant is caught if a test of the crate fails, or if its tests run into a timeout. It is missed if all
-tests pass. An unviable mutant does not compile. No test runs against a skipped mutant: it is in code that runs at
-compile time, or changes the type that `impl` hides, so `make mutants` cannot switch it on.
+`make mutants` writes this record. cargo-mutants lists the mutants of the files in
+[areas.toml](../../tests/mutants/areas.toml); each is one change of the code. One build has all of them
+behind switches, and [a test](../../tests/mutants/tests/switches.rs) shows that a switch does what the
+changed code does.
+
+* A mutant is caught if a test of the crate fails, or if its tests run into a timeout. It is missed if
+  all tests pass.
+* A missed mutant is explained if it changes no result, or if its code is not in the build.
+* An unviable mutant does not compile.
+* A mutant is not run if the run was stopped before.
+* No test runs against a skipped mutant. Its code runs at compile time, such as the value of a constant,
+  or it changes the type that an `impl` hides. A switch can express neither.
 
 """
-TABLE = ["| area | " + " | ".join(OUTCOMES) + " | caught or timeout | date | commit | version |",
-         "|---" * (len(OUTCOMES) + 5) + "|"]
+TABLE = ["| area | " + " | ".join(OUTCOMES) + " | caught | caught or explained | date | commit | version |",
+         "|---" * (len(OUTCOMES) + 6) + "|"]
 
 
 def output(*command):
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
 
 
-def row(area, results):
+def row(area, results, reasons):
     counts = collections.Counter(outcome for _, outcome in results)
     noticed = counts["caught"] + counts["timeout"]
+    explained = sum(outcome == "missed" and mutant.key in reasons for mutant, outcome in results)
     tested = noticed + counts["missed"]
-    share = f"{noticed / tested:.1%}" if tested else "–"
-    cells = [area, *(str(counts[outcome]) for outcome in OUTCOMES), share, f"{datetime.date.today()}",
+    shares = [f"{count / tested:.1%}" if tested else "–" for count in (noticed, noticed + explained)]
+    cells = [area, *(str(counts[outcome]) for outcome in OUTCOMES), *shares, f"{datetime.date.today()}",
              output("git", "rev-parse", "--short", "HEAD"), output(CARGO, "mutants", "--version")]
     return f"| {' | '.join(cells)} |"
 
@@ -66,9 +75,9 @@ def earlier(path, areas):
 def write(path, areas, area, results, reasons):
     """Writes the results of an area to the record, and keeps those of the others."""
     rows, sections = earlier(path, areas)
-    rows[area] = row(area, results)
+    rows[area] = row(area, results, reasons)
     sections[area] = survivors(area, results, reasons)
-    empty = " |" * (len(OUTCOMES) + 4)
+    empty = " |" * (len(OUTCOMES) + 5)
     text = [*TABLE, *(rows.get(name, f"| {name} |{empty}") for name in areas), ""]
     for name in areas:
         text += sections.get(name, [])

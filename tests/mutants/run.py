@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Runs the tests against the mutants of the parts that decide about a delivery.
 
-    run.py [--record FILE] [--jobs N] [AREA ...]
+    run.py [--record FILE] [--no-run] [--jobs N] [AREA ...]
 
 cargo-mutants lists the mutants. One build contains all of them, each behind a switch, so that a mutant
 costs the run of its tests and no build. Only tests that reach the code of a mutant run against it.
 
 A run that is stopped continues later: target/mutants has the outcomes. A caught mutant is not run
-again until its file changes. The record keeps the results of areas that a run leaves out.
+again until its file changes. --no-run only writes the record of the outcomes so far. The record keeps
+the results of areas that a run leaves out.
 """
 
 import argparse
@@ -24,9 +25,8 @@ import suites
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-def prepare(areas, outcomes):
-    """Returns the mutants of each area, and its tests in the build with all mutants."""
-    listed = {area["name"]: mutants.listed(area) for area in areas}
+def prepare(areas, listed, outcomes):
+    """Builds the mutants, and returns the tests of each area."""
     every = [mutant for group in listed.values() for mutant in group]
     for number, mutant in enumerate(every):
         mutant.number = number
@@ -35,7 +35,7 @@ def prepare(areas, outcomes):
     for mutant in every:
         if mutant.outcome:
             outcomes.add(mutant, mutant.outcome)
-    return listed, {area["name"]: suites.Suite(area, executables) for area in areas}
+    return {area["name"]: suites.Suite(area, executables) for area in areas}
 
 
 def run(area, group, suite, outcomes, jobs):
@@ -68,6 +68,7 @@ def main():
     parser.add_argument("areas", nargs="*", help="the areas to run; all by default")
     parser.add_argument("--jobs", type=int, default=2, help="the number of mutants that run at once")
     parser.add_argument("--record", type=pathlib.Path, help="write the record to this file")
+    parser.add_argument("--no-run", action="store_true", help="run no test; only write the record")
     options = parser.parse_args()
     configured = tomllib.loads((HERE / "areas.toml").read_text())
     names = [area["name"] for area in configured["area"]]
@@ -76,11 +77,13 @@ def main():
     areas = [area for area in configured["area"] if not options.areas or area["name"] in options.areas]
     reasons = {(known["mutant"], known["line"]): known["reason"] for known in configured.get("survivor", [])}
     outcomes = mutants.Outcomes(build.STATE / "outcomes.jsonl")
-    listed, found = prepare(areas, outcomes)
+    listed = {area["name"]: mutants.listed(area, configured["skip"]) for area in areas}
+    found = {} if options.no_run else prepare(areas, listed, outcomes)
     messages = []
     for area in areas:
         name = area["name"]
-        run(name, listed[name], found[name], outcomes, options.jobs)
+        if not options.no_run:
+            run(name, listed[name], found[name], outcomes, options.jobs)
         results = [(mutant, outcomes.of(mutant)) for mutant in listed[name]]
         if options.record:
             record.write(options.record, names, name, results, reasons)

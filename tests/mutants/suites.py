@@ -39,8 +39,8 @@ class Suite:
         self.tests = []
         self.reaching = collections.defaultdict(list)
         skipped = area.get("skipped_tests", [])
-        for name in area["tests"]:
-            executable, folder = executables[area["package"], build.target(area["package"], name)]
+        for target in build.test_targets(area):
+            executable, folder = executables[target]
             listed = subprocess.run([executable, "--list", "--format", "terse"], cwd=folder, text=True,
                                     capture_output=True, check=True)
             self.tests += [Test(executable, folder, line.removesuffix(": test"))
