@@ -23,7 +23,7 @@ changed code does.
   or it changes the type that an `impl` hides. A switch can express neither.
 
 """
-TABLE = ["| area | " + " | ".join(OUTCOMES) + " | caught | caught or explained | date | commit | version |",
+TABLE = ["| area | " + " | ".join(OUTCOMES) + " | share caught | caught or explained | date | commit | version |",
          "|---" * (len(OUTCOMES) + 6) + "|"]
 
 
