@@ -7,6 +7,7 @@ mod conform;
 mod errors;
 mod explain;
 mod identify;
+mod peers;
 mod providers;
 mod screens;
 mod send;
