@@ -11,8 +11,8 @@ HEAD = """# Mutants
 
 `make mutants` writes this record. cargo-mutants lists the mutants of the files in
 [areas.toml](../../tests/mutants/areas.toml); each is one change of the code. One build has all of them
-behind switches, and [a test](../../tests/mutants/tests/switches.rs) shows that a switch does what the
-changed code does.
+behind switches, and [a test](../../tests/mutants/tests/switches.rs) shows that a switch and the changed
+code give the same results.
 
 * A mutant is caught if a test of the crate fails, or if its tests run into a timeout. It is missed if
   all tests pass.
