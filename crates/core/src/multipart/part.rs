@@ -158,9 +158,11 @@ pub(super) fn parameters(text: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
             }
             None => {
                 let end = rest.iter().position(|byte| *byte == b';');
-                let value = rest[..end.unwrap_or(rest.len())].trim_ascii();
+                let value = rest[..end.unwrap_or(rest.len())].trim_ascii_end();
                 rest = &rest[end.unwrap_or(rest.len())..];
-                if value.is_empty() || value.iter().any(|byte| matches!(byte, b'"' | b' ')) {
+                // Receivers disagree on whether a blank after the equals sign is a part of the value.
+                let is_wrong = |byte: &u8| matches!(byte, b'"' | b' ' | b'\t');
+                if value.is_empty() || value.iter().any(is_wrong) {
                     return None;
                 }
                 value

@@ -121,6 +121,10 @@ fn a_body_that_two_receivers_could_read_in_two_ways_is_refused() {
             good.replacen("--b0undary\r", "--b0undary \r", 1),
         ),
         (
+            "a tab before a name",
+            header("Content-Disposition: form-data; name=\ta"),
+        ),
+        (
             "a longer delimiter",
             good.replacen("1\r\n--b0undary\r", "1\r\n--b0undaryX\r", 1),
         ),
