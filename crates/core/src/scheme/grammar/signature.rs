@@ -122,7 +122,10 @@ fn read_field(sig: &Section<'_>, alg: Option<SchemeAlgorithm>) -> Option<Signatu
     };
     let prefix_optional = sig.optional("prefix_optional").unwrap_or(false);
     let list = read_list(sig);
-    let groups = sig.optional::<Separator>("groups").map(|groups| groups.0);
+    let groups = sig.optional::<Separator>("groups");
+    if let Some(list) = &list {
+        check_separators(sig, list, groups);
+    }
     sig.deny_unknown();
     if groups.is_some() && list.is_none() {
         sig.wrong("groups", "needs `items`: a group is a list of items");
@@ -133,8 +136,41 @@ fn read_field(sig: &Section<'_>, alg: Option<SchemeAlgorithm>) -> Option<Signatu
         prefix_optional,
         encoding: encoding?,
         list,
-        groups,
+        groups: groups.map(|groups| groups.0),
     })
+}
+
+/// Checks that neither a signature nor its name is divided at a separator.
+fn check_separators(sig: &Section<'_>, list: &List, groups: Option<Separator>) {
+    let items = match list.kind {
+        ListKind::Object { .. } => None,
+        ListKind::Named { .. } | ListKind::Positional { .. } => Some(Separator(list.items)),
+    };
+    for (key, separator) in [("items", items), ("groups", groups)] {
+        if separator.is_some_and(Separator::can_be_in_signature) {
+            sig.wrong(
+                key,
+                "expected a character that no encoding of a signature contains",
+            );
+        }
+    }
+    if let ListKind::Named {
+        pair,
+        name: Some(name),
+    } = &list.kind
+    {
+        let separators = [items, Some(Separator(*pair)), groups];
+        let is_part = |byte: &u8| !separators.contains(&Some(Separator(*byte)));
+        if !name
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() && is_part(byte))
+        {
+            sig.wrong(
+                "key",
+                "expected visible characters except for `items`, `pair` and `groups`",
+            );
+        }
+    }
 }
 
 fn read_location(sig: &Section<'_>) -> Option<SignatureLocation> {

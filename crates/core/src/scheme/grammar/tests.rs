@@ -55,6 +55,21 @@ fn an_unsafe_or_mistyped_scheme_does_not_load() {
             "sig.items: expected `items` alone",
         ),
         (
+            "enc = \"hex\"",
+            "enc = \"hex\", items = \"A\"",
+            "sig.items: expected a character that no encoding",
+        ),
+        (
+            "enc = \"hex\"",
+            "enc = \"hex\", items = \",\", groups = \"=\"",
+            "sig.groups: expected a character that no encoding",
+        ),
+        (
+            "enc = \"hex\"",
+            "enc = \"hex\", items = \",\", pair = \"=\", key = \"v,1\"",
+            "sig.key: expected visible characters except",
+        ),
+        (
             "header:x-ts",
             "sig:t",
             "sig: sig:NAME needs a list of named items",

@@ -166,6 +166,13 @@ impl FromValue for HeaderName {
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct Separator(pub(super) u8);
 
+impl Separator {
+    /// Returns whether base64, base64url, hexadecimal digits or a token can contain the byte.
+    pub(super) fn can_be_in_signature(self) -> bool {
+        self.0.is_ascii_alphanumeric() || b"+/=-_.".contains(&self.0)
+    }
+}
+
 impl FromValue for Separator {
     const EXPECTED: &'static str = "one ASCII character";
 
