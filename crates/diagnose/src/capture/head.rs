@@ -37,6 +37,7 @@ impl CapturedHead {
 
     /// Sets the target of the request line, or the whole URL.
     pub(super) fn set_target(&mut self, target: &str) -> Result<(), Fault> {
+        let target = target.split('#').next().unwrap_or_default();
         // The writer of captures uses the asterisk if it does not know the target.
         if target == "*" {
             return Ok(());
@@ -45,8 +46,7 @@ impl CapturedHead {
             .parse()
             .map_err(|_| "not a request target; expected a path such as /hooks, or a URL")?;
         if uri.scheme().is_some() {
-            let end = target.find('#').unwrap_or(target.len());
-            self.url = Some(target[..end].to_owned());
+            self.url = Some(target.to_owned());
         }
         let path = uri.into_parts().path_and_query;
         self.target = Some(path.map_or_else(|| Uri::from_static("/"), Uri::from));
