@@ -43,7 +43,7 @@ fn read(wire: &[u8], size: usize, strictness: Strictness) -> Option<(Vec<u8>, Ve
 }
 
 /// Writes `body` in chunks of at most `size` bytes.
-fn encode(body: &[u8], size: usize) -> Vec<u8> {
+pub(crate) fn encode(body: &[u8], size: usize) -> Vec<u8> {
     let mut wire = Vec::new();
     for chunk in body.chunks(size) {
         wire.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());

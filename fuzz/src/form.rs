@@ -90,18 +90,25 @@ fn url_encoded_values(body: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// Splits the body wherever the boundary is, and takes each part that names the field anywhere in
-/// its head.
+/// Splits the body at each boundary, and takes each part that names the field anywhere in its head.
 fn multipart_values(body: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(body);
     let delimiter = format!("--{BOUNDARY}");
     let parts = text.split(&delimiter);
     let parts = parts.filter_map(|part| part.split_once("\r\n\r\n"));
-    let named = parts.filter(|(head, _)| {
-        let head = head.to_ascii_lowercase();
-        head.contains("name=id") || head.contains("name=\"id\"")
-    });
+    let named = parts.filter(|(head, _)| names_id(head));
     named
         .map(|(_, value)| value.strip_suffix("\r\n").unwrap_or(value).to_owned())
         .collect()
+}
+
+/// Returns whether a head has the parameter `name` with the value `id`. Only the name of a parameter
+/// can have upper case.
+fn names_id(head: &str) -> bool {
+    let lower = head.to_ascii_lowercase();
+    let mut values = lower
+        .match_indices("name=")
+        .map(|(at, found)| &head[at + found.len()..]);
+    let end = [';', '\r', '\n', ' ', '\t'];
+    values.any(|value| value.starts_with("\"id\"") || value.split(end).next() == Some("id"))
 }
