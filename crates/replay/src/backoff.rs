@@ -47,16 +47,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_double_up_to_ten_seconds_until_the_lease_ends() {
-        let mut backoff = Backoff::until_lease_ends(Duration::from_secs(33));
-        let start = Instant::now();
-        let mut attempts = Vec::new();
-        while backoff.wait().await {
-            attempts.push(start.elapsed().as_millis());
+        for (lease, expected) in [
+            (299, &[100][..]),
+            // An attempt at the last moment of the lease still counts.
+            (300, &[100, 300]),
+            (
+                33_000,
+                &[100, 300, 700, 1500, 3100, 6300, 12_700, 22_700, 32_700],
+            ),
+        ] {
+            let mut backoff = Backoff::until_lease_ends(Duration::from_millis(lease));
+            let start = Instant::now();
+            let mut attempts = Vec::new();
+            while backoff.wait().await {
+                attempts.push(start.elapsed().as_millis());
+            }
+            assert_eq!(attempts, expected, "{lease}");
         }
-        assert_eq!(
-            attempts,
-            [100, 300, 700, 1500, 3100, 6300, 12_700, 22_700, 32_700]
-        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -250,3 +250,15 @@ fn only_a_fault_of_the_receiver_is_a_failure() {
     ];
     assert_eq!(failures, expected);
 }
+
+#[test]
+fn a_refused_method_names_those_of_deliveries_and_handshakes() {
+    for (provider, allow) in [("stripe", "POST"), ("dropbox", "GET, POST")] {
+        let provider = hookgate_core::Provider::named(provider).expect("a provider");
+        let secret =
+            hookgate_core::Secret::new("a secret of the tests, 0123456789").expect("a secret");
+        let verifier = Verifier::builder(provider.scheme()).key(secret).build();
+        let refusal = Refusal::of_method(&verifier.expect("a verifier"));
+        assert_eq!(refusal.headers()[ALLOW], allow);
+    }
+}
