@@ -17,6 +17,8 @@ fn the_examples_of_the_documentation_load() {
 #[test]
 fn a_scheme_that_would_accept_unsigned_data_does_not_load() {
     const SIG: &str = "alg = 'hmac-sha256'\nsig = { in = 'header:x-sig', enc = 'hex' }\n";
+    const LIST: &str = "alg = 'hmac-sha256'\nsig = { in = 'header:x-sig', items = ',', \
+                        pair = '=', key = 'v1', enc = 'hex' }\n";
     const JWT: &str = "alg = 'jwt-hs256'\nsig = { in = 'header:x-jwt' }\n";
     const RFC9421: &str = "alg = 'hmac-sha256'\nts = { in = 'sig:created', unit = 's' }\n";
     for (text, expected) in [
@@ -108,6 +110,15 @@ fn a_scheme_that_would_accept_unsigned_data_does_not_load() {
         // Locations that do not exist.
         (
             format!("{SIG}msg = '{{sig:t}}.{{body}}'"),
+            "sig: sig:NAME needs a list",
+        ),
+        // A reader cuts the blank off the name, and divides it at the separator.
+        (
+            format!("{LIST}ts = {{ in = 'sig:t ', unit = 's' }}\nmsg = '{{ts}}.{{body}}'"),
+            "sig: sig:NAME needs a list",
+        ),
+        (
+            format!("{LIST}ts = {{ in = 'sig:t,a', unit = 's' }}\nmsg = '{{ts}}.{{body}}'"),
             "sig: sig:NAME needs a list",
         ),
         (

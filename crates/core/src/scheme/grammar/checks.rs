@@ -270,7 +270,6 @@ fn check_plain_digest(section: &Section<'_>, plan: &Plan) {
 
 /// Checks that each `sig:…` denotes an item that the list of the signature can contain.
 fn check_items(section: &Section<'_>, plan: &Plan) {
-    let list = plan.signature.list.as_ref();
     let in_message = plan
         .message
         .placeholders()
@@ -295,11 +294,12 @@ fn check_items(section: &Section<'_>, plan: &Plan) {
             continue;
         }
         any = true;
-        if !can_contain(list, item) {
+        if !can_contain(&plan.signature, item) {
             section.wrong(
                 "sig",
-                "sig:NAME needs a list of named items (`items`, `pair`, `key`), sig:#POSITION a \
-                 list with `items` and `skip`; neither may denote a signature",
+                "sig:NAME needs a list of named items (`items`, `pair`, `key`) and a NAME of visible \
+                 characters without these separators, sig:#POSITION a list with `items` and \
+                 `skip`; neither may denote a signature",
             );
         }
     }

@@ -155,22 +155,25 @@ fn check_separators(sig: &Section<'_>, list: &List, groups: Option<Separator>) {
         }
     }
     if let ListKind::Named {
-        pair,
-        name: Some(name),
+        name: Some(name), ..
     } = &list.kind
+        && !keeps_name(list, groups.map(|groups| groups.0), name)
     {
-        let separators = [items, Some(Separator(*pair)), groups];
-        let is_part = |byte: &u8| !separators.contains(&Some(Separator(*byte)));
-        if !name
-            .iter()
-            .all(|byte| byte.is_ascii_graphic() && is_part(byte))
-        {
-            sig.wrong(
-                "key",
-                "expected visible characters except for `items`, `pair` and `groups`",
-            );
-        }
+        sig.wrong(
+            "key",
+            "expected visible characters except for `items`, `pair` and `groups`",
+        );
     }
+}
+
+/// Whether no separator divides the name of an item.
+fn keeps_name(list: &List, groups: Option<u8>, name: &[u8]) -> bool {
+    let ListKind::Named { pair, .. } = list.kind else {
+        return true;
+    };
+    let separators = [Some(list.items), Some(pair), groups];
+    name.iter()
+        .all(|byte| byte.is_ascii_graphic() && !separators.contains(&Some(*byte)))
 }
 
 fn read_location(sig: &Section<'_>) -> Option<SignatureLocation> {
@@ -284,15 +287,18 @@ fn read_writing(sig: &Section<'_>) -> ListWriting {
     }
 }
 
-/// Whether a list can contain `item` beside its signatures.
-pub(super) fn can_contain(list: Option<&List>, item: &Item) -> bool {
-    match (list.map(|list| &list.kind), item) {
-        (Some(ListKind::Named { name, .. }), Item::Name(item)) => {
-            let signatures = name.as_deref();
-            signatures.is_some_and(|signatures| signatures != item.as_bytes())
+/// Whether the list of a field can contain `item` beside its signatures.
+pub(super) fn can_contain(field: &SignatureField, item: &Item) -> bool {
+    let Some(list) = &field.list else {
+        return false;
+    };
+    match (&list.kind, item) {
+        (ListKind::Named { name, .. }, Item::Name(item)) => {
+            let is_other = name.as_deref().is_some_and(|name| name != item.as_bytes());
+            is_other && keeps_name(list, field.groups, item.as_bytes())
         }
-        (Some(ListKind::Positional { skip }), Item::Position(position)) => position < skip,
-        (Some(ListKind::Object { name }), Item::Name(item)) => name != item,
+        (ListKind::Positional { skip }, Item::Position(position)) => position < skip,
+        (ListKind::Object { name }, Item::Name(item)) => name != item,
         _ => false,
     }
 }
