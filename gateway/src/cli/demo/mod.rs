@@ -7,6 +7,7 @@ mod upstream;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use hookgate_core::{Provider, Secret, Signer};
@@ -34,6 +35,9 @@ pub(super) struct DemoProvider {
     signer: Signer,
 }
 
+/// More than the error with which the boot fence knows its start.
+const AFTER_START: Duration = Duration::from_millis(200);
+
 const PROVIDERS: [&str; 4] = ["beatapi", "beel", "standard-webhooks", "videogen"];
 
 pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
@@ -54,7 +58,9 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         gateway.address()
     )?;
 
-    // The boot fence refuses deliveries that were signed in the second of the start.
+    // The boot fence refuses deliveries that were signed in the second of the start. It takes a start
+    // at the very end of a second for one in the next second.
+    std::thread::sleep(AFTER_START);
     wait_for_new_second(clock);
     let widths = providers.iter().map(|one| one.entry.title().len());
     let width = widths.max().unwrap_or_default();
@@ -149,5 +155,5 @@ impl DemoProvider {
 /// Waits until a new second begins, so that the following steps have nearly a whole second.
 fn wait_for_new_second(clock: &dyn Clock) {
     let millis = u64::try_from(1_000 - clock.now().millis().rem_euclid(1_000)).unwrap_or(1_000);
-    std::thread::sleep(std::time::Duration::from_millis(millis));
+    std::thread::sleep(Duration::from_millis(millis));
 }
