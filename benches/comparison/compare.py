@@ -377,7 +377,7 @@ def summary(figures, counts, times):
             ["types", *(len(figures[name][1]) for name in PROGRAMS)]]
     for title, prefix in (("the program", ""), ("the library alone", LIBRARY)):
         rows.append([f"{title}: crates", *(counts[prefix + name] for name in PROGRAMS)])
-        for part, measured in enumerate(("clean debug build", "processor time of it")) if times else ():
+        for part, measured in enumerate(("clean debug build", "processor time of the build")) if times else ():
             values = [times[prefix + name][part] for name in PROGRAMS]
             rows += ratios(f"{title}: {measured}", values, times[prefix + REFERENCE][part], " s")
     return rows

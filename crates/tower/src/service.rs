@@ -233,26 +233,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
                 return Ok(Decision::Respond(response, None));
             }
         };
-        let verdict = match &forwardable {
-            Forwardable::Verified(_) => None,
-            Forwardable::Observed(observed) => Some(observed.verdict()),
-        };
-        let (body, verified, settlement) = forwardable.into_parts();
-        let extensions = &mut parts.extensions;
-        if let Some(verdict) = verdict {
-            record::observed(source, verdict);
-            extensions.insert(verdict);
-            // An event of an outer layer says nothing about this source.
-            extensions.remove::<VerifiedEvent>();
-        }
-        if let Some(verified) = verified {
-            let event = VerifiedEvent::new(Arc::clone(source), verified, settlement.attempt());
-            extensions.insert(event);
-        }
-        Ok(Decision::Forward(
-            VerifiedBody::new(body, trailers),
-            settlement,
-        ))
+        Ok(forward(source, parts, forwardable, trailers))
     }
 
     /// Returns the queue that stores the deliveries of `source`, if they are queued.
@@ -271,6 +252,32 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         response.extensions_mut().insert(refusal);
         response.map(|body| responder.body(body, None))
     }
+}
+
+/// Tells the inner service about the delivery that it gets.
+fn forward<S: ReplayStore>(
+    source: &Arc<Source>,
+    parts: &mut request::Parts,
+    delivery: Forwardable<S>,
+    trailers: Option<Box<HeaderMap>>,
+) -> Decision<S> {
+    let verdict = match &delivery {
+        Forwardable::Verified(_) => None,
+        Forwardable::Observed(observed) => Some(observed.verdict()),
+    };
+    let (body, verified, settlement) = delivery.into_parts();
+    let extensions = &mut parts.extensions;
+    if let Some(verdict) = verdict {
+        record::observed(source, verdict);
+        extensions.insert(verdict);
+        // An event of an outer layer says nothing about this source.
+        extensions.remove::<VerifiedEvent>();
+    }
+    if let Some(verified) = verified {
+        let event = VerifiedEvent::new(Arc::clone(source), verified, settlement.attempt());
+        extensions.insert(event);
+    }
+    Decision::Forward(VerifiedBody::new(body, trailers), settlement)
 }
 
 /// The facts about a request that shape the layer's own responses to it.

@@ -30,7 +30,7 @@ const LIMIT: usize = 60;
 const DELIVERIES: usize = 100;
 /// The requests of an HTTP/2 connection.
 const STREAMS: usize = 3;
-/// A body that waits counts so many bytes towards the unverified bodies, beside its own.
+/// The bytes that a waiting body counts towards the unverified bodies, beside its own.
 const STALLED_BODY_COST: usize = 16 * 1024;
 const UNVERIFIED: &str = "hookgate_unverified_body_bytes ";
 const OPEN: &str = "hookgate_connections ";
