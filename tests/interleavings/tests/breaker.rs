@@ -11,9 +11,10 @@ use shuttle::sync::atomic::{AtomicUsize, Ordering};
 use shuttle::thread;
 
 /// The breaker has opened, and its pause is over. Three requests ask for an attempt, and the results
-/// of older attempts arrive meanwhile.
+/// of older attempts arrive meanwhile. The control leaves the records out: they disagree there, too,
+/// and each run would find one of the two faults first.
 macro_rules! probes {
-    ($copy:ident) => {
+    ($copy:ident, records: $checks_records:literal) => {
         || {
             use $copy::breaker::{Breaker, BreakerEvent, BreakerState};
             use $copy::outcome::AttemptOutcome;
@@ -55,17 +56,22 @@ macro_rules! probes {
             }
             let is_closed = breaker.state() == BreakerState::Closed;
             let passes = breaker.direct_attempt_if_closed().is_some();
-            assert_eq!(passes, is_closed, "the two records disagree");
+            if $checks_records {
+                assert_eq!(passes, is_closed, "the two records disagree");
+            }
         }
     };
 }
 
 #[test]
 fn an_upstream_gets_one_probe_at_a_time() {
-    explore::holds(probes!(queue));
+    explore::holds(probes!(queue, records: true));
 }
 
 #[test]
 fn control_two_requests_probe_if_the_lock_is_released_in_between() {
-    explore::fails(probes!(queue_probes_twice), "two probes at a time");
+    explore::fails(
+        probes!(queue_probes_twice, records: false),
+        "two probes at a time",
+    );
 }
