@@ -1,5 +1,8 @@
 //! Handshakes: the responses to them, and that no response helps a forger.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 
 fn oracle() -> Verifier {
@@ -160,5 +163,62 @@ fn an_unsigned_request_that_is_no_handshake_is_refused() {
     for body in [r#"{"event":1}"#, "", "{", r#"{"challenge":{}}"#] {
         let error = check(&verifier, &post("/", body)).unwrap_err();
         assert_eq!(error, VerifyError::SignatureMissing, "{body}");
+    }
+}
+
+/// A response signs at most 32 bytes, so no forger can use it for a longer body.
+#[test]
+fn a_delivery_that_is_longer_than_the_guard_allows_is_genuine() {
+    let verifier = oracle();
+    for (len, verdict) in [
+        (31, Err(VerifyError::FieldMalformed)),
+        (32, Err(VerifyError::FieldMalformed)),
+        (33, Ok(())),
+        (34, Ok(())),
+    ] {
+        let body = "a".repeat(len);
+        let request = under_signature_of(&body, post("/", &body));
+        assert_eq!(delivery(&verifier, &request).map(drop), verdict, "{len}");
+    }
+}
+
+#[test]
+fn a_response_has_the_value_that_its_filter_makes_of_the_challenge() {
+    let mac = mac_of("Challenge1");
+    for (filter, expected) in [
+        ("hmac:hex", hex::encode(&mac)),
+        ("hmac:base64", STANDARD.encode(&mac)),
+        // The response must not be a signature here.
+        ("upper", "CHALLENGE1".to_owned()),
+        ("lower", "challenge1".to_owned()),
+    ] {
+        let scheme = scheme(&format!(
+            "alg = 'hmac-sha256'\nsig = {{ in = 'header:x-sig', enc = 'hex' }}\nmsg = '{{body}}'\n\
+             [[handshake]]\nmethod = 'GET'\nwhen = {{ 'query:crc' = '*' }}\n\
+             guard = {{ 'query:crc' = {{ chars = 'a-zA-Z0-9', max = 32 }} }}\n\
+             respond = {{ type = 'text/plain', body = '{{query:crc|{filter}}}' }}",
+        ));
+        let request = Request::get("/?crc=Challenge1").body(Bytes::new()).unwrap();
+        let response = answer(&builder(&scheme).build().unwrap(), &request).unwrap();
+        assert_eq!(response.body(), expected.as_bytes(), "{filter}");
+    }
+}
+
+#[test]
+fn a_challenge_in_the_body_is_answered_under_the_token_of_the_operator_alone() {
+    let scheme = scheme(
+        "alg = 'hmac-sha256'\nsig = { in = 'header:x-sig', enc = 'hex' }\nmsg = '{body}'\n\
+         [[handshake]]\nmethod = 'POST'\nwhen = { 'json:/challenge' = '*' }\n\
+         check = { 'json:/token' = '{param:token}' }\n\
+         respond = { type = 'text/plain', body = '{json:/challenge}' }",
+    );
+    let verifier = builder(&scheme).param("token", "t1").build().unwrap();
+    let ask = |token: &str| {
+        let body = format!(r#"{{"challenge":"c1","token":"{token}"}}"#);
+        answer(&verifier, &post("/", &body)).map(|response| response.body().clone())
+    };
+    assert_eq!(ask("t1"), Ok(Bytes::from("c1")));
+    for other in ["t2", "", "T1"] {
+        assert_eq!(ask(other), Err(VerifyError::HandshakeRefused), "{other}");
     }
 }

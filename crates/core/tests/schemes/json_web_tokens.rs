@@ -132,3 +132,24 @@ fn a_claim_is_a_text_a_whole_number_or_a_truth_value() {
         assert_eq!(verified.map(drop), verdict, "{expected} {claim}");
     }
 }
+
+#[test]
+fn a_token_has_at_most_16_kib() {
+    let verifier = builder(&scheme(THREE_HMACS)).build().unwrap();
+    let with_claims_of = |len: usize| {
+        let claims = format!(r#"{{"digest":"{DIGEST}","pad":""}}"#);
+        let pad = "x".repeat(len - claims.len());
+        let claims = claims.replace("\"\"", &format!("\"{pad}\""));
+        token_with("HS256", "hmac-sha256", &claims)
+    };
+    for (claims_len, token_len, verdict) in [
+        (12_239, 16_384, Ok(())),
+        (12_240, 16_385, Err(VerifyError::SignatureMalformed)),
+        (24_000, 32_065, Err(VerifyError::SignatureMalformed)),
+    ] {
+        let request = with_claims_of(claims_len);
+        assert_eq!(request.headers()["x-token"].len(), token_len);
+        let verified = delivery(&verifier, &request).map(drop);
+        assert_eq!(verified, verdict, "{token_len}");
+    }
+}

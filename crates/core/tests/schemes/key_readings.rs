@@ -165,3 +165,32 @@ fn a_secret_in_base64_may_lack_its_padding_but_not_change_its_last_bits() {
         assert!(matches!(error, SecretError::Encoding(_)), "{wrong}");
     }
 }
+
+#[test]
+fn a_secret_without_the_prefix_may_be_text_although_it_reads_as_base64() {
+    let if_prefixed = r#"{ strip = "whsec_", enc = "base64", if_prefixed = true }"#;
+    let bare = GENERATED.trim_start_matches("whsec_");
+    for (secret, reading, accepted) in [
+        (bare, AS_TEXT, true),
+        (bare, r#"{ enc = "base64" }"#, false),
+        (GENERATED, AS_BASE64, true),
+        (GENERATED, AS_TEXT, false),
+    ] {
+        let verifier = build(if_prefixed, [secret]).unwrap();
+        let verified = delivery(&verifier, &signed(reading, secret)).map(drop);
+        let expected = match accepted {
+            true => Ok(()),
+            false => Err(VerifyError::SignatureMismatch),
+        };
+        assert_eq!(verified, expected, "{secret} {reading}");
+    }
+}
+
+#[test]
+fn a_key_that_is_shorter_than_the_minimum_is_weak() {
+    let text = "a secret that is longer than the shortest good key";
+    for (len, weak) in [(Secret::WEAK_LEN - 1, 1), (Secret::WEAK_LEN, 0)] {
+        let verifier = build(AS_TEXT, [&text[..len]]).unwrap();
+        assert_eq!(verifier.weak_keys().count(), weak, "{len}");
+    }
+}

@@ -1,5 +1,8 @@
 //! Message signatures of RFC 9421.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 
 #[test]
@@ -80,4 +83,60 @@ fn blanks_around_a_covered_header_do_not_change_the_event() {
     let value = HeaderValue::from_static("evt_8");
     other.headers_mut().insert("x-event-id", value);
     assert!(delivery(&verifier, &other).is_err());
+}
+
+/// A delivery whose signature has one more parameter.
+fn with_parameter(parameter: &str) -> Request<Bytes> {
+    let provider = Provider::named("http-message-signatures").unwrap();
+    let signer = Signer::new(provider.scheme(), &secret()).unwrap();
+    let mut request = signer.sign_request(post("/in", "{}"), NOW, None).unwrap();
+    let text = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
+    let (input, digest) = (text("signature-input"), text("content-digest"));
+    let (label, parameters) = input.split_once('=').unwrap();
+    let parameters = format!("{parameters};{parameter}");
+    let signature = STANDARD.encode(mac_of(&format!(
+        "\"@method\": POST\n\"@path\": /in\n\"content-digest\": {digest}\n\
+         \"@signature-params\": {parameters}"
+    )));
+    for (name, value) in [
+        ("signature-input", format!("{label}={parameters}")),
+        ("signature", format!("{label}=:{signature}:")),
+    ] {
+        let value = HeaderValue::from_str(&value).unwrap();
+        request.headers_mut().insert(name, value);
+    }
+    request
+}
+
+#[test]
+fn a_message_signature_is_valid_until_it_expires() {
+    let provider = Provider::named("http-message-signatures").unwrap();
+    let verifier = builder(provider.scheme()).build().unwrap();
+    for (expires, verdict) in [
+        (NOW.secs() + 1, Ok(())),
+        (NOW.secs(), Ok(())),
+        (NOW.secs() - 1, Err(VerifyError::TimestampTooOld)),
+    ] {
+        let request = with_parameter(&format!("expires={expires}"));
+        assert_eq!(
+            delivery(&verifier, &request).map(drop),
+            verdict,
+            "{expires}"
+        );
+    }
+}
+
+#[test]
+fn a_message_signature_must_name_the_key_that_the_scheme_requires() {
+    let scheme =
+        scheme("extends = 'http-message-signatures'\nrequire = { 'sig:keyid' = '{param:key}' }");
+    let verifier = builder(&scheme).param("key", "k1").build().unwrap();
+    for (parameter, verdict) in [
+        ("keyid=\"k1\"", Ok(())),
+        ("keyid=\"k2\"", Err(VerifyError::RequirementUnmet)),
+        ("tag=\"k1\"", Err(VerifyError::FieldMissing)),
+    ] {
+        let verified = delivery(&verifier, &with_parameter(parameter));
+        assert_eq!(verified.map(drop), verdict, "{parameter}");
+    }
 }

@@ -71,6 +71,34 @@ fn a_value_of_either_case_is_signed_as_it_is_or_in_lower_case() {
 }
 
 #[test]
+fn a_value_of_either_case_does_not_let_the_port_of_the_url_change() {
+    const VALUE: &str = r#"msg = "{url}\n{header:x-kind|either-case}\n{body}""#;
+    let [fixed, toggled] = ["", "\nurl = { port = 'toggle' }"].map(|rule| {
+        let scheme = scheme(&format!(
+            "alg = 'hmac-sha256'\nsig = {{ in = 'header:x-sig', enc = 'hex' }}\n{VALUE}{rule}"
+        ));
+        let verifier = builder(&scheme).url("https://a.example/in");
+        verifier.build().unwrap()
+    });
+    let refused = Err(VerifyError::SignatureMismatch);
+    for (host, kind, by_fixed, by_toggled) in [
+        ("a.example", "Paid", Ok(()), Ok(())),
+        ("a.example", "paid", Ok(()), refused),
+        ("a.example:443", "paid", refused, Ok(())),
+        ("a.example:443", "Paid", refused, refused),
+    ] {
+        let message = format!("https://{host}/in\n{kind}\n{{}}");
+        let mut request = under_signature_of(&message, post("/in", "{}"));
+        let value = HeaderValue::from_static("Paid");
+        request.headers_mut().insert("x-kind", value);
+        for (verifier, verdict) in [(&fixed, by_fixed), (&toggled, by_toggled)] {
+            let verified = delivery(verifier, &request).map(drop);
+            assert_eq!(verified, verdict, "{message}");
+        }
+    }
+}
+
+#[test]
 fn a_token_without_the_digest_of_the_body_is_a_get_delivery() {
     let messagebird = Provider::named("messagebird").unwrap();
     let url = "https://a.example/in";

@@ -94,3 +94,38 @@ fn a_character_that_can_be_part_of_a_signature_is_not_trimmed() {
         assert_eq!(mistakes(&text).is_empty(), is_accepted, "{trim}");
     }
 }
+
+/// A delivery of Coinbase whose signature lists the headers `names`.
+fn listing(names: &[String]) -> Request<Bytes> {
+    let mut request = post("/", "{}");
+    for name in names {
+        let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+        let value = HeaderValue::from_static("v");
+        request.headers_mut().insert(name, value);
+    }
+    let (at, list) = (NOW.secs(), names.join(" "));
+    let values = vec!["v"; names.len()].join(".");
+    let signature = hex::encode(mac_of(&format!("{at}.{list}.{values}.{{}}")));
+    let value = HeaderValue::from_str(&format!("t={at},h={list},v1={signature}"));
+    request
+        .headers_mut()
+        .insert("x-hook0-signature", value.unwrap());
+    request
+}
+
+/// A header that is listed many times would make the message longer than the head.
+#[test]
+fn a_signature_lists_at_most_64_headers_and_none_of_them_twice() {
+    let verifier = verifier("coinbase-cdp", SECRET);
+    let names: Vec<String> = (0..65).map(|n| format!("x-header-{n}")).collect();
+    let twice = [&names[..2], &names[..1]].concat();
+    for (names, verdict) in [
+        (&names[..1], Ok(())),
+        (&names[..64], Ok(())),
+        (&names[..], Err(VerifyError::FieldMalformed)),
+        (&twice[..], Err(VerifyError::FieldMalformed)),
+    ] {
+        let verified = delivery(&verifier, &listing(names));
+        assert_eq!(verified.map(drop), verdict, "{} headers", names.len());
+    }
+}

@@ -269,3 +269,29 @@ fn blanks_after_the_commas_of_a_list_change_no_verdict() {
     }
     assert!(tried >= 12, "{tried}");
 }
+
+#[test]
+fn only_a_media_type_selects_a_variant_in_any_case_and_with_parameters() {
+    for (name, wanted, value, is_selected) in [
+        ("content-type", "text/x", "text/x", true),
+        ("content-type", "text/x", "Text/X; charset=utf-8", true),
+        ("content-type", "text/x", "text/xml", false),
+        ("x-version", "v2", "v2", true),
+        ("x-version", "v2", "v2;x", false),
+        ("x-version", "v2", "V2", false),
+    ] {
+        let scheme = scheme(&format!(
+            "alg = 'hmac-sha256'\nsig = {{ in = 'header:x-sig', enc = 'hex' }}\n[[variants]]\n\
+             name = 'one'\nmsg = '{{body}}'\nwhen = {{ 'header:{name}' = '{wanted}' }}"
+        ));
+        let mut request = under_signature_of("{}", post("/", "{}"));
+        let header = HeaderValue::from_str(value).unwrap();
+        request.headers_mut().insert(name, header);
+        let verified = delivery(&builder(&scheme).build().unwrap(), &request);
+        let verdict = match is_selected {
+            true => Ok(()),
+            false => Err(VerifyError::SignatureMissing),
+        };
+        assert_eq!(verified.map(drop), verdict, "{name}: {value}");
+    }
+}
