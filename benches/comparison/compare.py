@@ -413,7 +413,8 @@ def main():
         f"# The same receiver in five ways, {time.strftime('%F')}",
         f"`make bench-layer-build` with {command_output('rustc', '--version').strip()}, "
         f"{os.cpu_count()} cores, commit {command_output('git', 'rev-parse', '--short', 'HEAD').strip()}"
-        + (f": medians of {options.rounds} clean builds each." if times else ", without builds."),
+        + (f". Rounds of clean builds: {options.rounds}; the times are their medians." if times
+           else ", without builds."),
         table(summary(figures, counts, times)),
         f"The baseline, without verification, has {counts['baseline']} crates"
         + (f" and takes {times['baseline'][0]:.1f} s." if times else "."),
