@@ -40,10 +40,16 @@ pub(super) async fn wait_until_drained(gateway: &Gateway, upstream: &Upstream, s
         if now != last {
             (last, stalled) = (now, Instant::now());
         }
-        assert!(
-            stalled.elapsed() < STALL_TIMEOUT,
-            "{missing} events do not arrive:\n{}",
-            gateway.log()
-        );
+        if stalled.elapsed() >= STALL_TIMEOUT {
+            let metrics = gateway.get_admin("/metrics").await;
+            let queue = metrics
+                .lines()
+                .filter(|line| line.starts_with("hookgate_queue_"));
+            panic!(
+                "{missing} events do not arrive, {now} have:\n{}\n{}",
+                queue.collect::<Vec<_>>().join("\n"),
+                gateway.log()
+            );
+        }
     }
 }
