@@ -110,8 +110,8 @@ def write(path, targets, version):
         f"`make fuzz-hour` on {machine()}, commit {version}, {', '.join(tools)}: "
         f"{seconds // 60} minutes.", "",
         f"Findings: {findings or 'none'}.", "",
-        "Edges are the branches of the program that the inputs reach. Inputs are those that libFuzzer "
-        "keeps, and", "committed ones are in `fuzz/corpus`, which `make test` replays.", "",
+        "Edges are the branches of the program that the inputs reach. libFuzzer keeps the inputs "
+        "that reach more,", "and `make test` replays the committed ones of `fuzz/corpus`.", "",
         "| target | seconds | executions | edges | inputs | committed | findings |",
         "|---|---|---|---|---|---|---|",
         *(target.row() for target in targets)]) + "\n")

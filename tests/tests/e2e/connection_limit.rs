@@ -145,9 +145,18 @@ fn hold_all(gateway: SocketAddr, hold: Hold, client: &'static str) -> JoinSet<()
 
 /// Waits until every slot is taken.
 async fn wait_until_full(gateway: &Gateway) {
+    wait_until_at_least(gateway, OPEN, LIMIT).await;
+}
+
+/// Waits until a metric has at least this value.
+async fn wait_until_at_least(gateway: &Gateway, series: &str, least: usize) {
     let start = Instant::now();
-    while gateway.existing_counter(OPEN).await < LIMIT as u64 {
-        assert!(start.elapsed() < DEADLINE, "the slots are not all taken");
+    loop {
+        let value = gateway.existing_counter(series).await;
+        if value >= least as u64 {
+            return;
+        }
+        assert!(start.elapsed() < DEADLINE, "{series}{value} of {least}");
         sleep(Duration::from_millis(2)).await;
     }
 }
@@ -234,12 +243,7 @@ async fn a_connection_whose_bodies_stall_over_http2_makes_room() {
     let gateway = limited(&upstream);
     let hold = || Hold::HalfBodiesHttp2.hold(gateway.address(), "127.0.0.2");
     let _attack: JoinSet<()> = (0..LIMIT).map(|_| hold()).collect();
-    let start = Instant::now();
-    let all_bodies = (LIMIT * STREAMS * STALLED_BODY_COST) as u64;
-    while gateway.existing_counter(UNVERIFIED).await < all_bodies {
-        assert!(start.elapsed() < DEADLINE, "the bodies do not arrive");
-        sleep(Duration::from_millis(5)).await;
-    }
+    wait_until_at_least(&gateway, UNVERIFIED, LIMIT * STREAMS * STALLED_BODY_COST).await;
     assert_eq!(lost(&gateway, 1).await, 0);
     let evicted = "hookgate_connections_evicted_total{reason=\"incomplete_body\"}";
     assert_eq!(gateway.existing_counter(evicted).await, 1);
