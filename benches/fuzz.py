@@ -3,7 +3,8 @@
 
 The output of a target goes to target/fuzz, and new inputs go to fuzz/target/corpus. A target that has
 ended for this commit and share is not repeated, so a run that was interrupted goes on with the next
-target. A target ends at its first finding.
+target. A target ends at its first finding. The record keeps the rows of the targets that did not run,
+and each row names its commit.
 
     fuzz.py (--total SECONDS | --each SECONDS) [--record FILE] [--only TARGET ...] [--again]
 
@@ -18,11 +19,12 @@ import re
 import subprocess
 import sys
 
-from proof import HERE, ROOT, Step, current_version
+from proof import HERE, NOT_RUN, ROOT, Step, current_version
 
 FUZZ = ROOT / "fuzz"
 CARGO = os.environ.get("CARGO", "cargo")
 TARGETS = sorted(path.stem for path in (FUZZ / "fuzz_targets").glob("*.rs"))
+COLUMNS = ["target", "commit", "seconds", "executions", "edges", "inputs", "committed", "findings"]
 
 
 class Target(Step):
@@ -32,7 +34,7 @@ class Target(Step):
 
     def __init__(self, name, version, seconds, programs):
         super().__init__(name, f"{version}, {seconds} s")
-        self.seconds, self.program = seconds, programs / name
+        self.commit, self.seconds, self.program = version, seconds, programs / name
         self.committed = FUZZ / "corpus" / name
 
     @property
@@ -76,19 +78,20 @@ class Target(Step):
         return f"{executions} executions, {edges} edges, {inputs} inputs, findings: {findings}"
 
     def row(self):
-        """Returns the row of the record."""
+        """Returns the cells of the record. None if the target has not run."""
         figures = self.figures()
         if not figures:
-            return f"| {self.name} | not run | | | | | |"
+            return None
         executions, edges, inputs = figures
         committed = sum(1 for _ in self.committed.iterdir())
-        return (f"| {self.name} | {self.result['seconds']} | {executions} | {edges} | {inputs} | "
-                f"{committed} | {', '.join(self.findings) or 'none'} |")
+        return [self.name, self.commit, str(self.result["seconds"]), str(executions), str(edges),
+                str(inputs), str(committed), ", ".join(self.findings) or "none"]
 
 
-def build():
-    """Builds every target. Returns the folder with the programs."""
-    subprocess.run([CARGO, "+nightly", "fuzz", "build"], cwd=ROOT, check=True)
+def build(names):
+    """Builds the targets. Returns the folder with the programs."""
+    for target in [[]] if names == TARGETS else [[name] for name in names]:
+        subprocess.run([CARGO, "+nightly", "fuzz", "build", *target], cwd=ROOT, check=True)
     host = re.search(r"^host: (.+)$", output_of("rustc", "+nightly", "-vV"), re.M)[1]
     return FUZZ / "target" / host / "release"
 
@@ -98,23 +101,31 @@ def output_of(*command):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def write(path, targets, version):
+def recorded(path):
+    """Returns the cells of each target in an earlier record."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    return {row[0]: row for row in rows if row[0] in TARGETS and len(row) == len(COLUMNS)}
+
+
+def write(path, targets):
     """Writes the record."""
     sys.path.insert(0, str(HERE / "compare"))
     from measure import machine
-    seconds = sum(target.result.get("seconds", 0) for target in targets)
-    findings = sum(len(target.findings) for target in targets)
+    earlier = recorded(path)
+    rows = [target.row() or earlier.get(target.name) or [target.name, NOT_RUN] for target in targets]
+    ran = [row for row in rows if row[1] != NOT_RUN]
+    seconds = sum(int(row[2]) for row in ran)
+    findings = sum(row[-1].count(",") + 1 for row in ran if row[-1] != "none")
     tools = [output_of("rustc", "+nightly", "--version"), output_of(CARGO, "fuzz", "--version")]
     path.write_text("\n".join([
         f"# Fuzz targets, {datetime.date.today().isoformat()}", "",
-        f"`make fuzz-hour` on {machine()}, commit {version}, {', '.join(tools)}: "
-        f"{seconds // 60} minutes.", "",
+        f"`make fuzz-hour` on {machine()}, {', '.join(tools)}: {seconds // 60} minutes.", "",
         f"Findings: {findings or 'none'}.", "",
         "Edges are the branches of the program that the inputs reach. libFuzzer keeps the inputs "
         "that reach more,", "and `make test` replays the committed ones of `fuzz/corpus`.", "",
-        "| target | seconds | executions | edges | inputs | committed | findings |",
-        "|---|---|---|---|---|---|---|",
-        *(target.row() for target in targets)]) + "\n")
+        "| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS),
+        *("| " + " | ".join(row + [""] * (len(COLUMNS) - len(row))) + " |" for row in rows)]) + "\n")
 
 
 def main():
@@ -129,15 +140,15 @@ def main():
     Target.folder.mkdir(parents=True, exist_ok=True)
     version = current_version()
     seconds = options.each or max(1, options.total // len(TARGETS))
-    programs = build()
+    programs = build(options.only)
     targets = [Target(name, version, seconds, programs) for name in TARGETS]
     for target in targets:
         if target.name in options.only and (options.again or not target.has_run):
             target.run()
             if options.record:
-                write(options.record, targets, version)
+                write(options.record, targets)
     if options.record:
-        write(options.record, targets, version)
+        write(options.record, targets)
     return int(any(target.findings for target in targets if target.name in options.only))
 
 
