@@ -13,6 +13,8 @@ import receivers
 
 HERE = pathlib.Path(__file__).resolve().parent
 STANDARD, STRIPE, GITHUB = PROVIDERS = ["standard-webhooks", "stripe", "github"]
+# A timestamp is signed, so a delivery has an age.
+TIMED = [STANDARD, STRIPE]
 GENUINE, FAILING = "2xx, one run", "5xx, then 2xx"
 FORGED, AT_MOST_ONE, REPEATED = "4xx, no run", "2xx at most once", "2xx or 4xx, one run"
 
@@ -32,6 +34,8 @@ class Peer:
     must_fail: object = None
     # Whether the receiver has a secret.
     has_secret: bool = True
+    # The receiver whose process is tested again here. The test waits until it accepts `old-inside`.
+    earlier: object = None
 
 
 def all_peers(hookgate, installed):
@@ -49,15 +53,24 @@ def all_peers(hookgate, installed):
 def own(provider, hookgate, rust, version):
     """Returns hookgate's receivers. The memory store does not know which events it forgot."""
     ours = f"hookgate {version['crate hookgate']}"
+    started = Peer("hookgate, memory, at its start", f"{ours}, the gateway with the memory store, "
+                   "which just started", provider, receivers.gateway(hookgate, provider, "memory"),
+                   True, lambda row: row["row"] == "old-inside")
     return [
         Peer("hookgate, disk", f"{ours}, the gateway with the disk store", provider,
              receivers.gateway(hookgate, provider, "disk"), True, lambda row: False),
-        Peer("hookgate, memory", f"{ours}, the gateway with the memory store, which just started",
-             provider, receivers.gateway(hookgate, provider, "memory"), True,
-             lambda row: row["row"] == "old-inside"),
+        started,
+        *([aged(started)] if provider in TIMED else []),
         Peer("hookgate, layer", f"{ours}, the layer in axum", provider,
              receivers.program(rust, "tower-hookgate", provider), True, lambda row: False),
     ]
+
+
+def aged(started):
+    """Returns the same receiver when it has run for as long as the window. Every row passes then."""
+    library = f"the process of `{started.name}`, about five minutes after its start"
+    return dataclasses.replace(started, name="hookgate, memory, later", library=library,
+                               must_fail=lambda row: False, earlier=started)
 
 
 def controls(provider):

@@ -24,6 +24,12 @@ The receivers follow the documentation of their libraries, and remember no event
 a library. The requests of `signature-repeated`, `field-repeated`, `ahead-outside` and `timestamp-respelled`
 have a genuine signature of their body. A receiver that accepts them runs no forged event; the page about
 the rows names the risk."""
+AGED = """\
+`hookgate, memory, at its start` and `hookgate, memory, later` are one process. A memory store forgets its
+events when its process ends, so the boot fence refuses deliveries that were signed before the start: status
+503, and the provider tries again. The second column is tested as soon as the process accepts a delivery
+of the age of `old-inside`, about five minutes after its start. GitHub signs no timestamp, so `old-inside` does
+not apply, and one column is enough."""
 SECRETS = """\
 The receiver starts with an empty secret, or with a placeholder that was not expanded. The request is signed
 with the same text, as anyone can sign it."""
@@ -100,7 +106,7 @@ def text(commit, verdicts, secrets):
         f"# Receivers and `hookgate conform`, {time.strftime('%F')}",
         f"`make conformance`, commit {commit}. [docs/conformance.md](../../docs/conformance.md) "
         "describes the rows.",
-        receivers(verdicts), LEGEND,
+        receivers(verdicts), LEGEND, *([AGED] if any(peer.earlier for peer in verdicts) else []),
         *(matrix(provider, verdicts) for provider in providers),
         "## Why rows fail", "The controls are left out.", reasons(verdicts),
         "## Started with an unusable secret", SECRETS, started(secrets),

@@ -9,12 +9,14 @@ a receiver refuses a genuine delivery: its other rows would then prove nothing.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 import peers
 import record
@@ -27,9 +29,17 @@ PLACEHOLDER = "${WEBHOOK_SECRET}"
 # Libraries read the name of the event here. No signature covers it.
 HEADERS = {peers.GITHUB: ["--header", "x-github-event:push"]}
 
+# A window, and a margin for the tests before. The pause is between two probes of the age.
+AGE_SECONDS = 330
+PAUSE_SECONDS = 5
+
 
 class Failure(Exception):
     """A receiver that cannot be tested."""
+
+
+def title(peer):
+    return f"{peer.name} ({peer.provider})"
 
 
 def conform(hookgate, peer, running, *options):
@@ -43,14 +53,68 @@ def conform(hookgate, peer, running, *options):
     return report["rows"]
 
 
-def judge(hookgate, peer):
-    """Returns the rows of a receiver, by their name."""
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        with peer.start(SECRET, folder) as running:
-            if running is None:
-                raise Failure("the receiver does not start:\n" + (folder / "log").read_text())
-            return {row["row"]: row for row in conform(hookgate, peer, running)}
+def start(peer, stack):
+    """Starts a receiver, which runs until the stack is closed."""
+    folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    running = stack.enter_context(peer.start(SECRET, folder))
+    if running is None:
+        raise Failure("the receiver does not start:\n" + (folder / "log").read_text())
+    return running
+
+
+def wait_until_old(hookgate, peer, running):
+    """Waits until a receiver accepts a delivery that is almost as old as the window."""
+    deadline = time.monotonic() + AGE_SECONDS
+    while True:
+        [row] = conform(hookgate, peer, running, "--only", "old-inside")
+        if row["verdict"] == "pass":
+            return
+        if time.monotonic() > deadline:
+            raise Failure(f"it refuses old-inside for longer than {AGE_SECONDS} s")
+        time.sleep(PAUSE_SECONDS)
+
+
+def judge_all(hookgate, tested):
+    """Returns the rows of each receiver by their name, the results of its secrets, and the faults.
+
+    A process that is tested twice is tested first and last, so that it grows old meanwhile.
+    """
+    twice = {peer.earlier for peer in tested if peer.earlier}
+    ordered = sorted(tested, key=lambda peer: (peer.earlier is not None, peer not in twice))
+    verdicts, secrets, faults, running = {}, {}, [], {}
+    with contextlib.ExitStack() as until_the_end:
+        for peer in ordered:
+            print(title(peer), file=sys.stderr, flush=True)
+            try:
+                with contextlib.ExitStack() as until_judged:
+                    if peer.earlier is None:
+                        stack = until_the_end if peer in twice else until_judged
+                        running[peer] = start(peer, stack)
+                    elif peer.earlier not in running:
+                        raise Failure("its process does not run")
+                    else:
+                        running[peer] = running[peer.earlier]
+                        wait_until_old(hookgate, peer, running[peer])
+                    rows = conform(hookgate, peer, running[peer])
+                verdicts[peer] = {row["row"]: row for row in rows}
+                found = fault(peer, verdicts[peer])
+                faults += [f"{title(peer)}: {found}"] if found else []
+                if peer.has_secret and peer.earlier is None:
+                    secrets[peer] = judge_secrets(hookgate, peer)
+            except (Failure, OSError) as error:
+                faults.append(f"{title(peer)}: {error}")
+    return in_order(tested, verdicts), in_order(tested, secrets), faults
+
+
+def in_order(tested, results):
+    """Returns the results in the order of the matrix."""
+    return {peer: results[peer] for peer in tested if peer in results}
+
+
+def judge_secrets(hookgate, peer):
+    """Describes the receiver with each unusable secret."""
+    return [judge_secret(hookgate, peer, EMPTY[peer.provider], "empty-secret"),
+            judge_secret(hookgate, peer, PLACEHOLDER, "placeholder-secret")]
 
 
 def judge_secret(hookgate, peer, secret, row):
@@ -92,23 +156,11 @@ def main():
     options = parser.parse_args()
     hookgate = options.hookgate.resolve()
 
-    verdicts, secrets, faults = {}, {}, []
-    for peer in peers.all_peers(hookgate, options.installed.resolve()):
-        title = f"{peer.name} ({peer.provider})"
-        if options.only and title not in options.only:
-            continue
-        print(title, file=sys.stderr, flush=True)
-        try:
-            verdicts[peer] = judge(hookgate, peer)
-            found = fault(peer, verdicts[peer])
-            faults += [f"{title}: {found}"] if found else []
-            if peer.has_secret:
-                secrets[peer] = [
-                    judge_secret(hookgate, peer, EMPTY[peer.provider], "empty-secret"),
-                    judge_secret(hookgate, peer, PLACEHOLDER, "placeholder-secret"),
-                ]
-        except (Failure, OSError) as error:
-            faults.append(f"{title}: {error}")
+    tested = peers.all_peers(hookgate, options.installed.resolve())
+    if options.only:
+        chosen = [peer for peer in tested if title(peer) in options.only]
+        tested = [peer for peer in tested if peer in chosen or peer in [one.earlier for one in chosen]]
+    verdicts, secrets, faults = judge_all(hookgate, tested)
     if not verdicts:
         faults.append("no receiver was tested")
     if faults:
