@@ -81,7 +81,8 @@ pub trait QueueStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<LeasedEntry>, QueueError>> + Send;
 
     /// Prolongs a lease that has not ended: it ends at `duration` from now, or later if it would end
-    /// later anyway.
+    /// later anyway. A queue may refuse a duration that is longer than the lease that
+    /// [`lease`](Self::lease) was asked for.
     ///
     /// The default implementation prolongs nothing, so an attempt must end before its lease does.
     ///

@@ -252,7 +252,7 @@ impl<H: Harness> History<H> {
                     Settlement::PutBack => state.put_back(lease, H::WAIT),
                     Settlement::Bury => state.bury(lease, FAILURE),
                     Settlement::Withdraw => state.withdraw(lease),
-                    Settlement::Renew => state.renew(lease, 2 * H::LEASE),
+                    Settlement::Renew => state.renew(lease, H::LEASE),
                 })
             }),
             Step::RetryNow { entry_age } => of_age(ids, entry_age).map_or(Outcome::Nothing, |id| {
@@ -389,7 +389,7 @@ async fn settle<H: Harness>(
         Settlement::PutBack => queue.put_back(lease, H::WAIT).await,
         Settlement::Bury => queue.bury(lease, FAILURE).await,
         Settlement::Withdraw => queue.withdraw(lease).await,
-        Settlement::Renew => queue.renew(lease, 2 * H::LEASE).await,
+        Settlement::Renew => queue.renew(lease, H::LEASE).await,
     }
 }
 

@@ -24,7 +24,31 @@ const READS_AT_A_TIME: u64 = 64;
 const READ_SPACE: u64 = 4 * 1024 * 1024;
 
 /// How far the consumer of each source has come, by the name of the source.
-type Delivered = HashMap<String, u64>;
+pub(super) type Positions = HashMap<String, Position>;
+
+/// How far a consumer has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Position {
+    /// The number of the last message that it has delivered.
+    delivered: u64,
+    /// Every message up to this number is settled. A server before NATS 2.10 that was killed may have
+    /// such messages nevertheless, and delivers none of them.
+    settled: u64,
+}
+
+/// An entry in one of the streams.
+pub(super) enum Stored {
+    /// The entry waits, is in flight, or was delivered.
+    Waiting(StoredEntry),
+    /// The entry is a dead letter.
+    Dead {
+        entry: StoredEntry,
+        /// The number of its message in the stream of dead letters.
+        sequence: u64,
+        /// Whether the stream of entries has its message, too.
+        has_message: bool,
+    },
+}
 
 /// Reads an entry. Reports a message that is none.
 pub(super) fn read_message(message: &StreamMessage) -> Option<StoredEntry> {
@@ -47,15 +71,31 @@ pub(super) fn read_message(message: &StreamMessage) -> Option<StoredEntry> {
 }
 
 impl Server {
-    pub(super) async fn work_message(&self, id: EntryId) -> Result<Option<StoredEntry>, CallError> {
+    async fn work_message(&self, id: EntryId) -> Result<Option<StoredEntry>, CallError> {
         let message = self.read(&self.work, Wanted::Number(id.0)).await?;
         Ok(message.and_then(|message| read_message(&message)))
     }
 
-    pub(super) async fn dead_message(
-        &self,
-        id: EntryId,
-    ) -> Result<Option<(StoredEntry, u64)>, CallError> {
+    /// Finds an entry. A dead letter comes first: the message of the entry may still be in the stream.
+    pub(super) async fn find_entry(&self, id: EntryId) -> Result<Option<Stored>, CallError> {
+        let work = self.work_message(id).await?;
+        let dead = self.dead_message(id).await?;
+        Ok(match (work, dead) {
+            (None, None) => None,
+            // After a deletion of the stream, another entry may have the same number.
+            (Some(work), Some((dead, _))) if dead.stored_at != work.stored_at => {
+                Some(Stored::Waiting(work))
+            }
+            (work, Some((entry, sequence))) => Some(Stored::Dead {
+                entry,
+                sequence,
+                has_message: work.is_some(),
+            }),
+            (Some(work), None) => Some(Stored::Waiting(work)),
+        })
+    }
+
+    async fn dead_message(&self, id: EntryId) -> Result<Option<(StoredEntry, u64)>, CallError> {
         let subject = self.names.dead_with_id(id);
         let wanted = Wanted::Last { subject: &subject };
         let message = self.read(&self.dead, wanted).await?;
@@ -101,20 +141,17 @@ impl NatsQueue {
         };
         match entry {
             None => Ok(None),
-            Some(entry) => self.describe(&entry, &mut Delivered::new()).await.map(Some),
+            Some(entry) => self.describe(&entry, &mut Positions::new()).await.map(Some),
         }
     }
 
     pub(super) async fn read_entry(&self, id: EntryId) -> Result<Option<Entry>, CallError> {
-        let entry = match self.server.work_message(id).await? {
-            Some(entry) => Some(entry),
-            None => self.server.dead_message(id).await?.map(|(entry, _)| entry),
-        };
-        let Some(entry) = entry else {
+        let Some(stored) = self.server.find_entry(id).await? else {
             return Ok(None);
         };
+        let (Stored::Waiting(entry) | Stored::Dead { entry, .. }) = stored;
         Ok(Some(Entry {
-            info: self.describe(&entry, &mut Delivered::new()).await?,
+            info: self.describe(&entry, &mut Positions::new()).await?,
             envelope: entry.envelope,
             body: entry.body,
         }))
@@ -123,11 +160,12 @@ impl NatsQueue {
     /// Returns the facts about an entry, with the state as far as this process knows it.
     ///
     /// The server does not tell which messages are in flight. So an entry is in flight if this
-    /// process has leased it, or if it was delivered and never settled.
+    /// process has leased it, or if it was delivered and never settled. A settled message that came back
+    /// is a delivered entry.
     pub(super) async fn describe(
         &self,
         entry: &StoredEntry,
-        delivered: &mut Delivered,
+        positions: &mut Positions,
     ) -> Result<EntryInfo, CallError> {
         let now = self.server.clock.now();
         let mut info = entry.info(now);
@@ -135,15 +173,23 @@ impl NatsQueue {
             return Ok(info);
         }
         let last_lease = self.leases.last(entry.id);
-        if let Some(open) = last_lease.as_ref().filter(|open| Instant::now() < open.end) {
+        if let Some(open) = last_lease
+            .as_ref()
+            .filter(|open| Instant::now() < open.term.end)
+        {
             info.state = EntryState::InFlight;
             info.attempts = open.attempts;
             info.last_failure = open.last_failure;
             info.due_in = None;
             return Ok(info);
         }
-        let last_delivered = self.last_delivered(&entry.facts.source, delivered).await?;
-        if entry.id.0 > last_delivered {
+        let position = self.position(&entry.facts.source, positions).await?;
+        if entry.id.0 > position.delivered {
+            return Ok(info);
+        }
+        if entry.id.0 <= position.settled {
+            info.state = EntryState::Delivered;
+            info.due_in = None;
             return Ok(info);
         }
         let progress = self.server.progress(entry.id, entry.stored_at).await?;
@@ -171,26 +217,26 @@ impl NatsQueue {
         Ok(info)
     }
 
-    async fn last_delivered(
+    async fn position(
         &self,
         source: &str,
-        delivered: &mut Delivered,
-    ) -> Result<u64, CallError> {
-        if let Some(sequence) = delivered.get(source) {
-            return Ok(*sequence);
+        positions: &mut Positions,
+    ) -> Result<Position, CallError> {
+        if let Some(position) = positions.get(source) {
+            return Ok(*position);
         }
-        let sequence = match self.server.has_consumer(source).await? {
+        let position = match self.server.has_consumer(source).await? {
             true => {
-                self.server
-                    .consumer_info(source)
-                    .await?
-                    .delivered
-                    .stream_sequence
+                let info = self.server.consumer_info(source).await?;
+                Position {
+                    delivered: info.delivered.stream_sequence,
+                    settled: info.ack_floor.stream_sequence,
+                }
             }
-            false => 0,
+            false => Position::default(),
         };
-        delivered.insert(source.to_owned(), sequence);
-        Ok(sequence)
+        positions.insert(source.to_owned(), position);
+        Ok(position)
     }
 
     pub(super) async fn list_entries(
@@ -203,10 +249,12 @@ impl NatsQueue {
             found = self.list_work(filter, page).await?;
         }
         if matches!(filter.state, None | Some(EntryState::Dead)) {
-            found.extend(self.list_dead(filter, page).await?);
+            // A worker may be about to remove the message of an entry that is a dead letter.
+            let dead = self.list_dead(filter, page).await?;
+            let is_dead = |info: &EntryInfo| dead.iter().any(|dead| dead.id == info.id);
+            found.retain(|info| !is_dead(info));
+            found.extend(dead);
             found.sort_by_key(|info| info.id);
-            // A worker may be about to remove the entry of a dead letter.
-            found.dedup_by_key(|info| info.id);
             found.truncate(page.limit);
         }
         Ok(found)
@@ -225,7 +273,7 @@ impl NatsQueue {
         let state = server.stream_info(&server.names.work).await?.state;
         let average = state.bytes / state.messages.max(1);
         let chunk = (READ_SPACE / average.max(1)).clamp(1, READS_AT_A_TIME);
-        let mut delivered = Delivered::new();
+        let mut positions = Positions::new();
         let mut found = Vec::new();
         let mut from = page
             .after
@@ -249,7 +297,7 @@ impl NatsQueue {
             for message in std::iter::once(first).chain(rest.into_iter().flatten()) {
                 let entry = read_message(&message).filter(|entry| is_wanted(filter, entry));
                 let Some(entry) = entry else { continue };
-                let info = self.describe(&entry, &mut delivered).await?;
+                let info = self.describe(&entry, &mut positions).await?;
                 let is_wanted = filter.state.is_none_or(|state| state == info.state);
                 if is_wanted && found.len() < page.limit {
                     found.push(info);

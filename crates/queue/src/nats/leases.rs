@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::message::StoredEntry;
 use crate::entry::{EntryId, EntryLease, Failure};
+use crate::store::Changed;
 
 /// The leases that this process holds, by the numbers of their entries.
 #[derive(Debug, Default)]
@@ -29,7 +30,15 @@ pub(super) struct OpenLease {
     /// Whether the stream of the state may have something about the entry.
     pub(super) has_progress: bool,
     pub(super) entry: StoredEntry,
-    /// A time before which the server delivers the message to no other worker.
+    pub(super) term: LeaseTerm,
+}
+
+/// The time in which the server delivers a message to no other worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeaseTerm {
+    /// The time after which the server delivers the message again, by the settings of the consumer.
+    pub(super) duration: Duration,
+    /// The lease does not end before this time.
     pub(super) end: Instant,
 }
 
@@ -40,7 +49,7 @@ impl Leases {
     pub(super) fn insert(&self, lease: OpenLease) {
         let mut leases = self.0.lock();
         let now = Instant::now();
-        leases.retain(|_, lease| now < lease.end + KEEP);
+        leases.retain(|_, lease| now < lease.term.end + KEEP);
         leases.insert(lease.entry.id, lease);
     }
 
@@ -48,7 +57,7 @@ impl Leases {
     pub(super) fn current(&self, lease: &EntryLease) -> Option<OpenLease> {
         let leases = self.0.lock();
         let open = leases.get(&lease.id)?;
-        (open.token == lease.token && Instant::now() < open.end).then(|| open.clone())
+        (open.token == lease.token && Instant::now() < open.term.end).then(|| open.clone())
     }
 
     /// Returns the lease if this process has not leased the entry again, even after its end.
@@ -56,6 +65,20 @@ impl Leases {
         let leases = self.0.lock();
         let open = leases.get(&lease.id)?;
         (open.token == lease.token).then(|| open.clone())
+    }
+
+    /// Notes that the server has started the lease anew at the time `asked` or later, unless the lease
+    /// has ended meanwhile.
+    pub(super) fn prolong(&self, lease: &EntryLease, asked: Instant) -> Changed {
+        let mut leases = self.0.lock();
+        let now = Instant::now();
+        match leases.get_mut(&lease.id) {
+            Some(open) if open.token == lease.token && now < open.term.end => {
+                open.term.end = open.term.end.max(asked + open.term.duration);
+                Changed::Yes
+            }
+            _ => Changed::No,
+        }
     }
 
     /// Forgets the lease, if it is still the current one.
@@ -77,7 +100,8 @@ impl Leases {
     pub(super) fn in_flight(&self, source: &str) -> u64 {
         let leases = self.0.lock();
         let now = Instant::now();
-        let is_open = |lease: &&OpenLease| now < lease.end && *lease.entry.facts.source == *source;
+        let is_open =
+            |lease: &&OpenLease| now < lease.term.end && *lease.entry.facts.source == *source;
         leases.values().filter(is_open).count() as u64
     }
 }

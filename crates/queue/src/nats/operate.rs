@@ -6,7 +6,7 @@ use async_nats::jetstream::AckKind;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-use super::browse::read_message;
+use super::browse::{Stored, read_message};
 use super::clock::ServerTime;
 use super::enqueue::is_taken;
 use super::error::CallError;
@@ -25,14 +25,15 @@ const SOON: Duration = Duration::from_secs(1);
 impl NatsQueue {
     pub(super) async fn make_due(&self, id: EntryId) -> Result<Changed, CallError> {
         let server = &self.server;
-        let Some(entry) = server.work_message(id).await? else {
-            return match server.dead_message(id).await? {
-                Some((dead, sequence)) => self.store_again(&dead, sequence).await,
-                None => Ok(Changed::No),
-            };
+        let entry = match self.find_to_change(id).await? {
+            None => return Ok(Changed::No),
+            Some(Stored::Waiting(entry)) => entry,
+            Some(Stored::Dead {
+                entry, sequence, ..
+            }) => return self.store_again(&entry, sequence).await,
         };
         let info = self.describe(&entry, &mut Default::default()).await?;
-        if info.state == EntryState::InFlight {
+        if info.state != EntryState::Waiting {
             return Ok(Changed::No);
         }
         let progress = server.progress(id, entry.stored_at).await?;
@@ -62,6 +63,19 @@ impl NatsQueue {
             server.settle(&ack, nak(Duration::ZERO)).await?;
         }
         Ok(Changed::Yes)
+    }
+
+    /// Finds an entry that the operator changes. Removes the message that a dead letter has left in the
+    /// stream of entries, because it has the subject of the entry.
+    async fn find_to_change(&self, id: EntryId) -> Result<Option<Stored>, CallError> {
+        let found = self.server.find_entry(id).await?;
+        if let Some(Stored::Dead {
+            has_message: true, ..
+        }) = &found
+        {
+            self.delete_message(&self.server.names.work, id.0).await?;
+        }
+        Ok(found)
     }
 
     /// Stores a dead letter as a new entry, and then deletes it. A crash in between leaves both,
@@ -96,11 +110,12 @@ impl NatsQueue {
 
     pub(super) async fn delete_entry(&self, id: EntryId) -> Result<Changed, CallError> {
         let server = &self.server;
-        let Some(entry) = server.work_message(id).await? else {
-            let Some((dead, sequence)) = server.dead_message(id).await? else {
-                return Ok(Changed::No);
-            };
-            return self.delete_dead_letter(&dead, sequence).await;
+        let entry = match self.find_to_change(id).await? {
+            None => return Ok(Changed::No),
+            Some(Stored::Waiting(entry)) => entry,
+            Some(Stored::Dead {
+                entry, sequence, ..
+            }) => return self.delete_dead_letter(&entry, sequence).await,
         };
         let info = self.describe(&entry, &mut Default::default()).await?;
         if info.state == EntryState::InFlight {

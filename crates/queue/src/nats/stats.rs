@@ -27,7 +27,7 @@ impl NatsQueue {
                 continue;
             };
             let mut stats = SourceStats::default();
-            let stored = consumer.num_pending + consumer.num_ack_pending as u64;
+            let stored = self.undelivered(&consumer).await? + consumer.num_ack_pending as u64;
             stats.in_flight = self.leases.in_flight(&source).min(stored);
             stats.waiting = stored - stats.in_flight;
             // The server does not tell the size of a part of a stream.
@@ -35,7 +35,8 @@ impl NatsQueue {
             if stored > 0 {
                 let wanted = Wanted::Next {
                     subject: filter,
-                    from: 1,
+                    // Earlier messages are settled, although a killed server may have them again.
+                    from: consumer.ack_floor.stream_sequence + 1,
                 };
                 let oldest = server.read(&server.work, wanted).await?;
                 stats.oldest = oldest.map(|message| {
@@ -61,6 +62,21 @@ impl NatsQueue {
             bytes: work.state.bytes,
             max_bytes: u64::try_from(work.config.max_bytes).unwrap_or(u64::MAX),
         })
+    }
+
+    /// Returns the number of messages that a consumer has not delivered. After a kill, a server before
+    /// NATS 2.10 may count some that do not exist.
+    async fn undelivered(&self, consumer: &consumer::Info) -> Result<u64, CallError> {
+        if consumer.num_pending == 0 {
+            return Ok(0);
+        }
+        let wanted = Wanted::Next {
+            subject: &consumer.config.filter_subject,
+            from: consumer.delivered.stream_sequence + 1,
+        };
+        let server = &self.server;
+        let next = server.read(&server.work, wanted).await?;
+        Ok(next.map_or(0, |_message| consumer.num_pending))
     }
 
     async fn consumers_of_stream(&self) -> Result<Vec<consumer::Info>, CallError> {

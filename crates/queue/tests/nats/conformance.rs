@@ -28,10 +28,6 @@ impl Harness for Fixture {
             "JetStream cannot store and deliver a message in one step",
         ),
         (
-            Ability::Renewal,
-            "JetStream prolongs a lease only by the time that its consumer has",
-        ),
-        (
             Ability::Confirmation,
             "a repeated delivery finds the entry by its key",
         ),

@@ -1,8 +1,10 @@
 //! Servers that fail, are full, or are configured wrongly.
 
+use std::time::SystemTime;
+
 use async_nats::jetstream;
 use hookgate_core::internal::ErrorChain;
-use hookgate_queue::EnqueueError;
+use hookgate_queue::{EnqueueError, EntryFilter, EntryInfo, EntryState, Page};
 use hookgate_test_servers::nats::{self, Server};
 use hookgate_test_servers::process::free_port;
 use tokio::time::Instant;
@@ -263,6 +265,42 @@ async fn a_lost_answer_is_unknown_and_the_delivery_is_stored_once() {
     assert_eq!(lease(&direct, Order::Any, 10).await.len(), 2);
 }
 
+/// Otherwise the entry would wait until its lease ends, and count as a lost attempt.
+#[tokio::test]
+async fn an_entry_that_the_server_delivers_late_is_leased_by_the_next_call() {
+    let server = Server::start("");
+    let proxy = Proxy::to(server.port).await;
+    let quick = config(&proxy.url()).with_timeout(Duration::from_secs(1));
+    let queue = NatsQueue::connect(quick).await.unwrap();
+    // The consumer exists from now on.
+    stored(&queue, entry(1)).await;
+    complete(&queue, &lease_one(&queue).await).await;
+    let direct = connect(&server.url()).await;
+    for (number, max) in [(2, 5), (3, 1)] {
+        stored(&direct, entry(number)).await;
+        proxy.hold_answers(true);
+        let request = LeaseRequest {
+            source: "git.hub",
+            order: Order::Any,
+            max,
+            lease: LEASE,
+        };
+        queue.lease(request).await.expect_err("no answer arrives");
+        proxy.hold_answers(false);
+        let start = Instant::now();
+        let leased = loop {
+            if let Some(leased) = lease(&queue, Order::Any, max).await.pop() {
+                break leased;
+            }
+            assert!(start.elapsed() < LEASE / 2, "the entry is not leased");
+        };
+        assert_eq!(leased.entry.info.attempts, 1);
+        let renewed = queue.renew(&leased.lease, LEASE).await.unwrap();
+        assert_eq!(renewed, Changed::Yes);
+        complete(&queue, &leased).await;
+    }
+}
+
 #[tokio::test]
 async fn a_stream_that_is_deleted_is_reported_and_not_created_while_the_gateway_runs() {
     let server = Server::start("");
@@ -330,4 +368,92 @@ async fn three_servers_lose_nothing_when_one_is_killed() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Returns when the server last wrote the state of a consumer.
+fn consumer_written(server: &Server) -> Option<SystemTime> {
+    let consumers = server
+        .files()
+        .join("store/jetstream/$G/streams/hookgate/obs");
+    let consumers = std::fs::read_dir(consumers).ok()?;
+    let files = consumers.map(|folder| folder.unwrap().path().join("o.dat"));
+    files
+        .filter_map(|file| file.metadata().ok()?.modified().ok())
+        .max()
+}
+
+/// Lists every entry as soon as the queue can.
+async fn list_within_limit(queue: &NatsQueue) -> Vec<EntryInfo> {
+    let start = Instant::now();
+    let all = Page {
+        after: None,
+        limit: 1000,
+    };
+    loop {
+        match queue.list(&EntryFilter::default(), all).await {
+            Ok(list) => return list,
+            Err(error) => assert!(start.elapsed() < LIMIT, "{}", ErrorChain(&error)),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// NATS 2.9 writes the state of a consumer before it deletes a settled message from its file.
+#[tokio::test]
+async fn settled_messages_that_a_killed_server_brings_back_hold_up_no_operator() {
+    let mut server = Server::start("");
+    let queue = connect(&server.url()).await;
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let is_old = client.server_info().version.starts_with("2.9.");
+    let rounds = if is_old { 5 } else { 1 };
+    // The server deletes a file without messages at once.
+    let waiting = NewEntry {
+        source: "other".into(),
+        ..entry(255)
+    };
+    stored(&queue, waiting).await;
+    let mut settled = Vec::new();
+    let list = loop {
+        let number = 2 * u8::try_from(settled.len()).unwrap();
+        stored_within_limit(&queue, entry(number)).await;
+        stored_within_limit(&queue, entry(number + 1)).await;
+        let dead = lease_one(&queue).await;
+        queue.bury(&dead.lease, failure()).await.unwrap();
+        let delivered = lease_one(&queue).await;
+        let before = consumer_written(&server);
+        complete(&queue, &delivered).await;
+        settled.push((dead.lease.id, delivered.lease.id));
+        let start = Instant::now();
+        while consumer_written(&server) == before {
+            assert!(start.elapsed() < LIMIT, "the server writes no state");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        server.kill();
+        server.restart();
+        let list = list_within_limit(&queue).await;
+        let came_back = list.iter().any(|info| info.state == EntryState::Delivered);
+        if came_back || settled.len() == rounds {
+            assert_eq!(came_back, is_old, "{list:?}");
+            break list;
+        }
+    };
+    let (dead, delivered) = *settled.last().unwrap();
+    let state = |id| {
+        list.iter()
+            .find(|info| info.id == id)
+            .map(|info| info.state)
+    };
+    assert_eq!(state(dead), Some(EntryState::Dead));
+    assert_eq!(queue.retry_now(dead).await.unwrap(), Changed::Yes);
+    let again = lease_one(&queue).await;
+    assert_eq!(
+        again.entry.info.event_id,
+        list.iter().find(|info| info.id == dead).unwrap().event_id
+    );
+    if is_old {
+        assert_eq!(state(delivered), Some(EntryState::Delivered));
+        assert_eq!(queue.retry_now(delivered).await.unwrap(), Changed::No);
+        assert_eq!(queue.delete(delivered).await.unwrap(), Changed::Yes);
+    }
+    assert!(queue.entry(delivered).await.unwrap().is_none());
 }
