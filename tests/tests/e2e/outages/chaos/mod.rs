@@ -5,6 +5,7 @@
 
 mod clock;
 mod faults;
+mod operator;
 mod stores;
 mod world;
 
@@ -14,12 +15,13 @@ use fastrand::Rng;
 use hookgate_tests::{TestProvider, Upstream, on_own_disk};
 
 use super::drain::wait_until_drained;
-use super::history::{Limits, Summary};
+use super::history::{Limits, QueueKind, Summary};
 use super::outage::random_moments;
 use super::scale::{Scale, seeded};
 use super::senders::{CANARY, GENUINE, Policy, RETRYING_SENDERS, Senders};
 use super::sources::WORKERS;
 use faults::Fault;
+use operator::retry_rejected;
 use stores::Stores;
 use world::World;
 
@@ -67,15 +69,17 @@ async fn survive(stores: Stores) {
     let schedule = |stores: &Stores, rng: &mut Rng| faults::schedule(stores, rounds, rng);
     let run = run(stores, events, schedule).await;
     let seed = run.seed;
-    let summary = run.checked;
-    let summary = summary.unwrap_or_else(|faults| panic!("seed {seed}: {faults:#?}"));
+    let summary = match &run.checked {
+        Ok(summary) => *summary,
+        Err(faults) => panic!("seed {seed}: {faults:#?}"),
+    };
     assert!(
         !run.world.to_upstream.has_passed(CANARY),
         "forged bytes reached the upstream, seed {seed}"
     );
     // The control: the proxy finds bytes that the gateway forwards.
     assert!(run.world.to_upstream.has_passed(GENUINE));
-    report(&run.world, &run.senders, summary);
+    report(&run, summary);
     check_traffic(&run.world, &run.senders, summary, events);
 }
 
@@ -84,6 +88,8 @@ struct Run {
     seed: u64,
     world: World,
     senders: Senders,
+    /// The number of dead letters that the operator retried.
+    rejected: usize,
     checked: Result<Summary, Vec<String>>,
 }
 
@@ -103,6 +109,10 @@ async fn run(
     senders
         .send_during(faults, &TestProvider::all(), events, 0, &mut rng)
         .await;
+    let rejected = match world.stores.queue() {
+        QueueKind::None => 0,
+        QueueKind::Nats | QueueKind::Disk => retry_rejected(&world).await,
+    };
     wait_until_drained(world.gateway(), &upstream, &senders).await;
     let limits = limits(&world);
     let checked = senders.with_history(|history| history.check(limits));
@@ -110,6 +120,7 @@ async fn run(
         seed,
         world,
         senders,
+        rejected,
         checked,
     }
 }
@@ -128,7 +139,8 @@ fn limits(world: &World) -> Limits {
 }
 
 /// Prints the figures, which `make proof` reads.
-fn report(world: &World, senders: &Senders, summary: Summary) {
+fn report(run: &Run, summary: Summary) {
+    let (world, senders) = (&run.world, &run.senders);
     let figure = |name: &str, value: String| {
         println!("figure: chaos, {}, {name} = {value}", world.stores.name());
     };
@@ -143,6 +155,10 @@ fn report(world: &World, senders: &Senders, summary: Summary) {
     figure("replays", read(&retries.replays));
     figure("replays recognised", read(&retries.recognised));
     figure("forged deliveries", senders.forged().to_string());
+    figure(
+        "rejected and retried by the operator",
+        run.rejected.to_string(),
+    );
     figure("faults", world.faults.to_string());
     for (fault, time) in &world.recoveries {
         figure(

@@ -6,11 +6,15 @@ use std::path::PathBuf;
 use hookgate_test_servers::{nats, redis};
 use hookgate_tests::GatewayBuilder;
 
+use crate::inspector::with_inspector;
 use crate::outages::history::QueueKind;
 use crate::outages::sources;
 
 /// The timeout of the upstream. A lease is 5 s longer, and with a queue 10 s.
 const TIMEOUT: &str = "3s";
+
+/// The lines of an inspector that captures nothing.
+const NO_CAPTURES: &str = "capture = \"none\"";
 
 /// Where a gateway keeps its events and deliveries.
 pub(super) enum Stores {
@@ -51,7 +55,8 @@ impl Stores {
                 builder.replay(&format!("store = \"disk\"\npath = {path:?}"))
             }
             Self::Redis(redis) => with_redis(builder, redis),
-            Self::Nats { redis, nats } => with_redis(builder, redis)
+            // Its tokens allow the operator to retry dead letters.
+            Self::Nats { redis, nats } => with_inspector(with_redis(builder, redis), NO_CAPTURES)
                 .env("NATS_URL", &nats.url())
                 .table("[queue]\nstore = \"nats\"\nurl = \"env:NATS_URL\"")
                 .every_source(
@@ -75,6 +80,14 @@ impl Stores {
         match self {
             Self::Memory | Self::Forgetful | Self::Disk(_) | Self::Redis(_) => QueueKind::None,
             Self::Nats { .. } => QueueKind::Nats,
+        }
+    }
+
+    /// Returns the state of the consumers in NATS, for the message of a test that fails.
+    pub(super) fn consumers(&self) -> String {
+        match self {
+            Self::Nats { nats, .. } => nats.api("CONSUMER.LIST.hookgate"),
+            _ => "no NATS".to_owned(),
         }
     }
 
