@@ -179,7 +179,7 @@ async fn an_entry_whose_lease_ends_is_leased_again_as_a_lost_attempt() {
         source: "git.hub",
         order: Order::Any,
         max: 1,
-        lease: Duration::from_millis(300),
+        lease: Duration::from_secs(1),
     };
     let lost = queue.lease(request).await.unwrap().remove(0);
     let other = connect(&server.url()).await;
@@ -190,7 +190,8 @@ async fn an_entry_whose_lease_ends_is_leased_again_as_a_lost_attempt() {
         tokio::task::yield_now().await;
     };
     assert_ne!(leased.lease.token, lost.lease.token);
-    assert_eq!(leased.entry.info.attempts, 2);
+    // On a busy machine, another delivery of the server can come after the end of its lease.
+    assert!(leased.entry.info.attempts >= 2, "{:?}", leased.entry.info);
     let kind = leased.entry.info.last_failure.map(|failure| failure.kind);
     assert_eq!(kind, Some(FailureKind::Lost));
     for changed in [
