@@ -31,6 +31,33 @@ for verdicts, of in [(("pass", "fail"), accepting), (("fail", "pass"), refusing)
         print(control.name == of.name, run.fault(control, rows) is None)
 "#;
 
+/// Tests a process early and late, between two others. Its first two probes fail, or all of them.
+const JUDGE_TWICE: &str = r#"
+import contextlib, itertools
+import peers, run
+
+def peer(name, **options):
+    @contextlib.contextmanager
+    def start(*_):
+        events.append(f"start {name}")
+        yield name
+        events.append(f"end {name}")
+    return peers.Peer(name, "", peers.STRIPE, start, must_fail=lambda _: False, has_secret=False, **options)
+
+def conform(_, peer, running, *only):
+    events.append(f"{'probe' if only else 'test'} {running}")
+    return [{"row": "old-inside", "verdict": next(probes) if only else "pass"}]
+
+run.conform, run.PAUSE_SECONDS = conform, 0
+young = peer("young")
+tested = [peer("before"), young, peer("old", earlier=young), peer("after")]
+for after_two, run.AGE_SECONDS in [("pass", 60), ("fail", 0)]:
+    events, probes = [], itertools.chain(["fail", "fail"], itertools.repeat(after_two))
+    verdicts, _, faults = run.judge_all(None, tested)
+    print(*events, sep=", ")
+    print(*(peer.name for peer in verdicts), *faults, sep=", ")
+"#;
+
 fn folder(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../benches")).join(name)
 }
@@ -89,6 +116,22 @@ fn the_script_fails_if_a_control_has_the_rows_of_the_other() {
     let judged = text(&output);
     let expected = "True True\nFalse False\nFalse False\nTrue True\n";
     assert_eq!(judged, expected);
+}
+
+/// A process that never accepts an old delivery has no second column.
+#[test]
+fn the_script_tests_one_process_at_its_start_and_when_it_is_old() {
+    let output = python(&["-c", JUDGE_TWICE]);
+    let judged = text(&output);
+    let start = "start young, test young, start before, test before, end before, \
+                 start after, test after, end after, probe young";
+    let expected = format!(
+        "{start}, probe young, probe young, test young, end young\n\
+         before, young, old, after\n\
+         {start}, end young\n\
+         before, young, after, old (stripe): it refuses old-inside for longer than 0 s\n"
+    );
+    assert!(judged.starts_with(&expected), "{judged}");
 }
 
 #[test]
