@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use hookgate_http1::{Connection, Transport};
+use pingora_core::ErrorType;
 use pingora_core::protocols::Stream;
 
 /// Creates an HTTP/1 connection on a stream of pingora.
@@ -15,6 +16,24 @@ pub(crate) fn http1_connection(stream: Stream) -> Connection<Stream> {
     Connection::new(stream, transport)
 }
 
+/// Returns why a TLS handshake failed, in the words of rustls. Returns `None` for other errors.
+///
+/// pingora has these words only in its own text, between a cause and the name of the server. The
+/// root cause is the local address.
+pub(crate) fn handshake_fault(error: &pingora_core::Error) -> Option<&str> {
+    let context = match error.etype() {
+        ErrorType::TLSHandshakeFailure
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::InvalidCert => error.context.as_ref()?.as_str(),
+        _ => return None,
+    };
+    let text = context
+        .rsplit_once(", SNI: ")
+        .map_or(context, |(text, _)| text);
+    let fault = text.split_once("cause: ").map_or(text, |(_, fault)| fault);
+    Some(fault.trim())
+}
+
 /// An error of pingora that is safe to log.
 ///
 /// pingora's own text quotes the bytes of a message that it cannot parse. This type shows
@@ -23,10 +42,10 @@ pub(crate) fn http1_connection(stream: Stream) -> Connection<Stream> {
 pub(crate) struct TransportError(Box<pingora_core::Error>);
 
 impl TransportError {
-    /// Returns the cause at the root, unless it is an error of pingora.
+    /// Returns the cause at the root, unless it is an error of pingora or a part of the text.
     pub(crate) fn root_cause(&self) -> Option<&(dyn Error + 'static)> {
         let root = self.0.root_cause();
-        match root.is::<pingora_core::Error>() {
+        match root.is::<pingora_core::Error>() || handshake_fault(&self.0).is_some() {
             true => None,
             false => Some(root),
         }
@@ -41,7 +60,11 @@ impl From<Box<pingora_core::Error>> for TransportError {
 
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.etype().as_str())
+        let kind = self.0.etype().as_str();
+        match handshake_fault(&self.0) {
+            Some(fault) => write!(f, "{kind}: {fault}"),
+            None => f.write_str(kind),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::Error;
 use super::capture::{WholeCapture, read_file};
-use super::client::{Client, ClientError, ConnectFault, Framing};
+use super::client::{Client, ClientError, ConnectFault, Framing, parse_url};
 use super::sign::{DeliveryOptions, new_id, post, sign};
 use super::signing::SigningOptions;
 use super::trust::TrustOptions;
@@ -53,7 +53,7 @@ pub(super) struct Options {
     delivery: DeliveryOptions,
 
     /// The URL to send to, http:// or https://. With --url, the query of --url replaces its query
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = parse_url)]
     to: Uri,
 
     /// File with the body; `-` is standard input. Without it, a test body is generated
@@ -99,7 +99,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         let mut signed = sign(&signing, &delivery, &request, clock)?;
         *signed.uri_mut() = with_query(&options.to, signed.uri())?;
         let reply = runtime.block_on(client.send(&signed, Framing::Length));
-        let reply = reply.map_err(|error| no_response(&error))?;
+        let reply = reply.map_err(|error| no_response(&error, "gateway"))?;
         let outcome = reply
             .headers
             .get("hookgate-outcome")
@@ -115,20 +115,25 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     Ok(exit)
 }
 
-/// Returns the error of a request without a response, with advice.
-pub(super) fn no_response(error: &ClientError) -> Error {
+/// Returns the error of a request without a response, with advice. `server` names the program at the
+/// address.
+pub(super) fn no_response(error: &ClientError, server: &str) -> Error {
     let advice = match error {
         ClientError::Unreachable { fault, .. } => match fault {
-            ConnectFault::Refused => ": is the gateway running?",
+            ConnectFault::Refused => format!(": is the {server} running?"),
             ConnectFault::TimedOut | ConnectFault::NoRoute => {
-                ": is the address right, and does a firewall allow it?"
+                ": is the address right, and does a firewall allow it?".to_owned()
+            }
+            ConnectFault::Tls(fault) if fault.contains("certificate") => {
+                "; --ca FILE trusts an authority, and --insecure accepts every certificate"
+                    .to_owned()
             }
             ConnectFault::Tls(_) => {
-                "; --ca FILE trusts an authority, and --insecure accepts every certificate"
+                format!(": does the {server} expect http:// in place of https://?")
             }
-            ConnectFault::Other(_) => "",
+            ConnectFault::Other(_) => String::new(),
         },
-        _ => "",
+        _ => String::new(),
     };
     Error::new(format!("{error}{advice}"))
 }

@@ -178,7 +178,12 @@ impl Signing {
             BuildError::VariantUnknown { .. } => "--variant",
             _ => "--secret",
         };
-        self.error(option, &ErrorChain(&error).to_string())
+        let message = match &error {
+            // The number of the key says nothing if there is one.
+            BuildError::Secret { error, .. } if self.secrets.len() == 1 => ErrorChain(error),
+            error => ErrorChain(error),
+        };
+        self.error(option, &message.to_string())
     }
 
     /// Names the option, or the source, that caused the error with this `message`.

@@ -32,7 +32,7 @@ use self::runs::Runs;
 use self::skip::Skip;
 use self::verdict::Verdict;
 use super::Error;
-use super::client::{Client, ClientError, Framing};
+use super::client::{Client, ClientError, Framing, parse_url};
 use super::send::{no_response, parse_header};
 use super::signing::SigningOptions;
 use super::terminal::{Colours, line_limit, printable_json};
@@ -44,7 +44,7 @@ pub(super) struct Options {
     signing: SigningOptions,
 
     /// The URL of the receiver, http:// or https://
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = parse_url)]
     to: Uri,
 
     /// A URL of the application, such as http://127.0.0.1:3000/runs/{id}, that returns the number of
@@ -113,11 +113,14 @@ impl Options {
         deliveries: &Deliveries<'_>,
         runs: Option<&Runs>,
     ) -> Result<Vec<RowResult>, Error> {
-        // A wrong address is an error, and not the fault of the receiver.
+        // A wrong address is an error, and not the fault of the receiver. At an address that never
+        // responds, every request would take as long as this one.
         let forged = forgery::unsigned(deliveries)?;
         let reached = client.send(&forged.request, Framing::Length).await;
-        if let Err(error @ ClientError::Unreachable { .. }) = reached {
-            return Err(no_response(&error));
+        if let Err(error @ (ClientError::Unreachable { .. } | ClientError::TimedOut { .. })) =
+            reached
+        {
+            return Err(no_response(&error, "receiver"));
         }
         let receiver = Receiver::new(client);
         let mut sent = Vec::new();

@@ -69,23 +69,30 @@ impl Report {
             lines.push(fill(&text, "fail  ", 6, limit));
         }
         lines.push(self.summary());
-        lines.extend(self.advice().map(|text| fill(text, "", 2, limit)));
+        lines.extend(self.advice().map(|text| fill(&text, "", 2, limit)));
         lines.join("\n") + "\n"
     }
 
     fn summary(&self) -> String {
         let [pass, fail, unseen, inapplicable] =
             ["pass", "fail", "unseen", "n/a"].map(|label| self.count(label));
-        let all = self.results.len();
-        format!(
-            "{all} rows: {pass} pass, {fail} fail, {unseen} unseen, {inapplicable} not applicable"
-        )
+        let all = match self.results.len() {
+            1 => "1 row".to_owned(),
+            all => format!("{all} rows"),
+        };
+        format!("{all}: {pass} pass, {fail} fail, {unseen} unseen, {inapplicable} not applicable")
     }
 
-    fn advice(&self) -> impl Iterator<Item = &'static str> {
+    fn advice(&self) -> impl Iterator<Item = String> {
         let good = self.results.iter().find(|result| result.row.id == "good");
         let refuses_all = good.is_some_and(|good| good.verdict != Verdict::Pass);
         let is_blind = !self.counts_runs && self.count("unseen") > 0;
+        let died = self.died_in().map(|row| {
+            format!(
+                "the receiver does not respond from the row {row} on, so the rows after it prove \
+                 nothing; see its log"
+            )
+        });
         let refuses_all = refuses_all.then_some(
             "the receiver does not accept a genuine delivery, so its refusals prove nothing; \
              check the secret, the provider and the URL",
@@ -93,7 +100,21 @@ impl Report {
         let is_blind = is_blind.then_some(
             "the status alone does not show a second run; --runs counts the runs of the application",
         );
-        refuses_all.into_iter().chain(is_blind)
+        let texts = refuses_all.into_iter().chain(is_blind);
+        died.into_iter().chain(texts.map(str::to_owned))
+    }
+
+    /// Returns the row from which on every row has a request without a response. `None` if this is
+    /// the first row, or only the last one.
+    fn died_in(&self) -> Option<&str> {
+        let answered = self.results.iter().filter(|row| !row.answers.is_empty());
+        let answered: Vec<&RowResult> = answered.collect();
+        let is_alive = |row: &&RowResult| !row.answers.iter().any(Answer::is_nothing);
+        let last_alive = answered.iter().rposition(is_alive)?;
+        match &answered[last_alive + 1..] {
+            [first, _, ..] => Some(first.row.id),
+            _ => None,
+        }
     }
 
     pub(super) fn to_json(&self) -> Value {

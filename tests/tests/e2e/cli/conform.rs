@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use bytes::Bytes;
 use hookgate_core::{Head, Provider, Secret, Verifier, Window};
-use hookgate_tests::{DeadUpstream, Gateway, TestProvider, now};
+use hookgate_tests::{Gateway, TestProvider, now};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -137,7 +137,7 @@ fn verifier(provider: &str, secret: &str, window: Window) -> Verifier {
     verifier.expect("the secret fits the scheme")
 }
 
-fn conform(provider: &str, secret: &str, to: &str, options: &[&str]) -> Output {
+pub(super) fn conform(provider: &str, secret: &str, to: &str, options: &[&str]) -> Output {
     let start = ["conform", "--json", "--provider", provider];
     let signing = ["--secret", "env:SECRET", "--to", to];
     hookgate(&[&start[..], &signing, options].concat(), secret, b"")
@@ -302,24 +302,4 @@ async fn the_matrix_fits_the_terminal_and_names_the_reasons() {
     ] {
         assert!(printed.contains(expected), "{expected}: {printed}");
     }
-}
-
-#[tokio::test]
-async fn an_address_without_a_receiver_is_an_error() {
-    let dead = DeadUpstream::new();
-    let to = format!("http://{}/hooks", dead.address());
-    let output = conform("stripe", KEY, &to, &[]);
-    assert_eq!(output.status.code(), Some(1));
-    let message = json(&output)["error"].to_string();
-    assert!(message.contains("connection refused at"), "{message}");
-
-    let output = conform("stripe", KEY, &to, &["--runs", "http://127.0.0.1/runs"]);
-    let message = json(&output)["error"].to_string();
-    assert!(
-        message.contains("expected a URL that contains {id}"),
-        "{message}"
-    );
-
-    let output = conform("stripe", KEY, &to, &["--only", "god"]);
-    assert_eq!(output.status.code(), Some(2));
 }

@@ -80,6 +80,17 @@ fn an_error_about_the_options_is_json_if_the_output_is() {
              milliseconds (12 to 14 digits) since the Unix epoch, or a time in RFC 3339, such as \
              2026-07-16T07:40:00Z",
         ),
+        (
+            &[
+                "sign",
+                "--provider",
+                "standard-webhooks",
+                "--secret",
+                "env:SECRET",
+            ],
+            1,
+            "--secret: the secret does not decode; expected base64, standard alphabet",
+        ),
     ] {
         let output = hookgate(
             &[arguments, &["--json"]].concat(),

@@ -4,6 +4,7 @@
 
 mod captures;
 mod conform;
+mod conform_errors;
 mod errors;
 mod explain;
 mod identify;

@@ -125,7 +125,9 @@ async fn send_trusts_the_authorities_of_the_options() {
     let output = send("beatapi", &to, &["--ca", &other]);
     assert_eq!(output.status.code(), Some(1));
     let message = text(&output);
+    let cause = " failed: invalid peer certificate: UnknownIssuer; ";
     assert!(message.contains("the TLS handshake with "), "{message}");
+    assert!(message.contains(cause), "{message}");
     assert!(
         message.contains("--ca FILE trusts an authority"),
         "{message}"

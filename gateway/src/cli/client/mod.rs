@@ -1,7 +1,9 @@
-//! The HTTP/1.1 client of the commands that send requests: `send`, `demo`, `reload` and `events`.
+//! The HTTP/1.1 client of the commands that send requests: `send`, `conform`, `demo`, `reload` and
+//! `events`.
 
-use std::fmt::{self, Display};
-use std::net::{SocketAddr, ToSocketAddrs};
+mod error;
+
+use std::net::ToSocketAddrs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +11,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, StatusCode, Uri};
-use pingora_core::ErrorType;
 use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::v1::Connector;
 use pingora_core::protocols::http::v1::client::HttpSession;
@@ -17,6 +18,7 @@ use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_http::RequestHeader;
 use tokio::time::timeout;
 
+pub(super) use self::error::{ClientError, ConnectFault};
 use super::Error;
 
 /// How long a connection may take. Also how long a request may take up to the head of its response,
@@ -83,33 +85,6 @@ pub(super) struct Reply {
     host: String,
 }
 
-/// The reason why there is no response, or no complete one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ClientError {
-    /// No address of the server accepts a connection.
-    Unreachable {
-        address: SocketAddr,
-        fault: ConnectFault,
-    },
-    /// The connection failed before the end of the response.
-    Broken { host: String, cause: String },
-    /// The response did not arrive in time.
-    TimedOut { host: String, after: Duration },
-    /// The body of the response exceeds the limit of the command.
-    TooLarge { host: String, limit: usize },
-}
-
-/// The reason why there is no connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ConnectFault {
-    Refused,
-    TimedOut,
-    NoRoute,
-    /// The TLS handshake failed.
-    Tls(String),
-    Other(String),
-}
-
 impl Client {
     /// Creates a client for the server of an `http://` or `https://` URL. `option` is the option
     /// with the URL.
@@ -130,7 +105,7 @@ impl Client {
         let host = to
             .host()
             .ok_or_else(|| Error::new(format!("{option}: the URL has no host")))?;
-        let port = to.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let port = port(to, option)?.unwrap_or(if tls { 443 } else { 80 });
         let peers: Vec<HttpPeer> = (host.trim_matches(['[', ']']), port)
             .to_socket_addrs()
             .map_err(|error| Error::new(format!("{host} does not resolve: {error}")))?
@@ -191,7 +166,7 @@ impl Client {
         request: &Request<Bytes>,
     ) -> Result<(), ClientError> {
         let (mut session, written) = self.write_request(request, Framing::Length).await?;
-        written.map_err(|error| broken(&self.host, &error))?;
+        written.map_err(|error| ClientError::broken(&self.host, &error))?;
         // A server can ignore a request whose sender is gone before the server has read it.
         let _lost = timeout(PATIENCE, read_head(&mut session)).await;
         Ok(())
@@ -207,7 +182,9 @@ impl Client {
         // response then matters more than the write error.
         let (status, headers) = match (read_head(&mut session).await, written) {
             (Ok(head), _) => head,
-            (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(broken(&self.host, &error)),
+            (Err(_), Err(error)) | (Err(error), Ok(())) => {
+                return Err(ClientError::broken(&self.host, &error));
+            }
         };
         Ok(Reply {
             status,
@@ -225,7 +202,7 @@ impl Client {
     ) -> Result<(HttpSession, pingora_core::Result<()>), ClientError> {
         let (mut session, peer) = self.connect().await?;
         let head = self.head(request, framing, peer);
-        let head = head.map_err(|error| broken(&self.host, &error))?;
+        let head = head.map_err(|error| ClientError::broken(&self.host, &error))?;
         let written = write(&mut session, head, request.body(), framing).await;
         Ok((session, written))
     }
@@ -244,7 +221,7 @@ impl Client {
                             address: *address,
                             fault: ConnectFault::of(&error),
                         },
-                        None => broken(&self.host, &error),
+                        None => ClientError::broken(&self.host, &error),
                     };
                 }
             }
@@ -284,6 +261,35 @@ impl Client {
     }
 }
 
+/// Reads the URL of an option.
+///
+/// # Errors
+///
+/// Returns the expected form if the text is no URL with a host that starts with `http://` or
+/// `https://`.
+pub(super) fn parse_url(text: &str) -> Result<Uri, &'static str> {
+    const EXPECTED: &str =
+        "expected a URL that starts with http:// or https://, such as http://127.0.0.1:3000/hooks";
+    let url: Uri = text.parse().map_err(|_| EXPECTED)?;
+    match (url.scheme_str(), url.host()) {
+        (Some("http" | "https"), Some(_)) => Ok(url),
+        _ => Err(EXPECTED),
+    }
+}
+
+/// Returns the port of a URL. `http` reads no port in a URL whose port is no number of 16 bits.
+fn port(to: &Uri, option: &str) -> Result<Option<u16>, Error> {
+    let authority = to.authority().map_or("", |authority| authority.as_str());
+    let host = to.host().unwrap_or_default();
+    let port = to.port_u16();
+    match port.is_none() && !authority.ends_with(host) {
+        true => Err(Error::new(format!(
+            "{option}: the port of the URL is no number; expected at most 65535"
+        ))),
+        false => Ok(port),
+    }
+}
+
 /// Creates the connector. pingora panics if the certificates cannot be read.
 fn connector(tls: bool, trust: &Trust) -> Result<Connector, Error> {
     let mut options = ConnectorOptions::new(1);
@@ -299,21 +305,6 @@ fn connector(tls: bool, trust: &Trust) -> Result<Connector, Error> {
              or --ca FILE",
         )
     })
-}
-
-impl ConnectFault {
-    fn of(error: &pingora_core::Error) -> Self {
-        let cause = || error.root_cause().to_string().trim().to_owned();
-        match error.etype() {
-            ErrorType::ConnectRefused => Self::Refused,
-            ErrorType::ConnectTimedout => Self::TimedOut,
-            ErrorType::ConnectNoRoute => Self::NoRoute,
-            ErrorType::TLSHandshakeFailure
-            | ErrorType::TLSHandshakeTimedout
-            | ErrorType::InvalidCert => Self::Tls(cause()),
-            _ => Self::Other(cause()),
-        }
-    }
 }
 
 async fn write(
@@ -351,13 +342,6 @@ async fn read_head(session: &mut HttpSession) -> pingora_core::Result<(StatusCod
     Ok((head.status, head.headers.clone()))
 }
 
-fn broken(host: &str, error: &pingora_core::Error) -> ClientError {
-    ClientError::Broken {
-        host: host.to_owned(),
-        cause: error.root_cause().to_string().trim().to_owned(),
-    }
-}
-
 impl Reply {
     /// Reads the rest of the body.
     ///
@@ -387,39 +371,6 @@ impl Reply {
     /// Reads the next bytes of the body, without a deadline. Returns `None` at its end.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
         let read = self.session.read_body_bytes().await;
-        read.map_err(|error| broken(&self.host, &error))
-    }
-}
-
-impl Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable { address, fault } => match fault {
-                ConnectFault::Refused => write!(f, "connection refused at {address}"),
-                ConnectFault::TimedOut => write!(f, "{address} does not answer"),
-                ConnectFault::NoRoute => write!(f, "there is no route to {address}"),
-                ConnectFault::Tls(cause) => {
-                    write!(f, "the TLS handshake with {address} failed: {cause}")
-                }
-                ConnectFault::Other(cause) => write!(f, "cannot connect to {address}: {cause}"),
-            },
-            Self::Broken { host, cause } => {
-                write!(f, "no complete response from {host}: {cause}")
-            }
-            Self::TimedOut { host, after } => {
-                write!(f, "no complete response from {host} within {after:?}")
-            }
-            Self::TooLarge { host, limit } => {
-                write!(f, "the response of {host} has more than {limit} bytes")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ClientError {}
-
-impl From<ClientError> for Error {
-    fn from(error: ClientError) -> Self {
-        Self::new(error)
+        read.map_err(|error| ClientError::broken(&self.host, &error))
     }
 }
