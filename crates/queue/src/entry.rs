@@ -240,3 +240,24 @@ impl FromStr for EntryId {
         text.parse().map(Self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_labels_of_states_and_failures_are_stable() {
+        let states = EntryState::ALL.map(EntryState::label);
+        assert_eq!(states, ["waiting", "in_flight", "dead", "delivered"]);
+        let failures = FailureKind::ALL.map(FailureKind::label);
+        let expected = [
+            "unreachable",
+            "timed_out",
+            "broken_off",
+            "response",
+            "lost",
+            "damaged",
+        ];
+        assert_eq!(failures, expected);
+    }
+}

@@ -97,6 +97,7 @@ macro_rules! __conformance_suite {
             a_delivery_is_stored_once_across_processes,
             an_entry_whose_claim_is_open_is_listed_after_a_crash,
             a_confirmed_entry_is_not_listed_after_a_stop,
+            only_the_confirmed_entries_are_not_listed_after_a_stop,
             an_entry_whose_claim_is_open_is_not_listed_while_it_is_leased,
         }
         $crate::__conformance_suite! { @cases $new; $runtime; $crate::conformance::SMALL;

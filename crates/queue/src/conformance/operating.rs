@@ -58,7 +58,11 @@ pub async fn a_dead_letter_of_an_ordered_source_goes_first_after_a_retry<H: Harn
     store(queue, delivery(ORDERED, 2)).await;
     let leased = lease_one(&harness, ORDERED).await;
     bury(queue, &leased.lease).await;
+    let second = lease_one(&harness, ORDERED).await;
     assert_eq!(retry_now(queue, first).await, Changed::Yes);
+    // The other entry is in flight, although it is not the oldest one any more.
+    assert_nothing_to_lease(&harness, ORDERED).await;
+    put_back(queue, &second.lease, Duration::ZERO).await;
     assert_eq!(lease_one(&harness, ORDERED).await.lease.id, first);
 }
 

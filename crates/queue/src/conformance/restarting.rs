@@ -134,6 +134,29 @@ pub async fn a_confirmed_entry_is_not_listed_after_a_stop<H: Harness>(harness: H
     let listed: Vec<_> = listed.expect("the queue answers");
     let listed: Vec<_> = listed.into_iter().map(|info| info.id).collect();
     assert_eq!(listed, ids[9..]);
+    // A process confirms the entries of an earlier one, too.
+    harness.queue().confirm(&ids[9..]);
+    let harness = harness.reopen(ProcessEnd::Stopped).await;
+    let listed = harness.queue().unconfirmed().await;
+    assert!(listed.expect("the queue answers").is_empty());
+}
+
+/// The entries between two confirmed ones stay open.
+pub async fn only_the_confirmed_entries_are_not_listed_after_a_stop<H: Harness>(harness: H) {
+    if declines::<H>(Ability::Confirmation) {
+        return;
+    }
+    let mut ids = Vec::new();
+    for number in 0..10 {
+        ids.push(store(harness.queue(), delivery(ANY, number)).await);
+    }
+    harness.queue().confirm(&[ids[8], ids[4], ids[5]]);
+    let harness = harness.reopen(ProcessEnd::Stopped).await;
+    let listed = harness.queue().unconfirmed().await;
+    let listed: Vec<_> = listed.expect("the queue answers");
+    let listed: Vec<_> = listed.into_iter().map(|info| info.id).collect();
+    let open = [0, 1, 2, 3, 6, 7, 9].map(|number: usize| ids[number]);
+    assert_eq!(listed, open);
 }
 
 /// Another process may be sending the entry, and removes it if the upstream rejects it.

@@ -183,3 +183,41 @@ impl Sources {
         times.filter(|time| *time > now).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::RetrySchedule;
+    use crate::workers::UpstreamGate;
+
+    fn target(source: &str) -> Target {
+        Target {
+            source: source.into(),
+            upstream: Arc::new(UpstreamGate::new(1)),
+            order: Order::Any,
+            schedule: RetrySchedule::DEFAULT,
+            lease: Duration::from_secs(60),
+            max_run: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn sources_without_a_target_are_forgotten() {
+        let mut sources = Sources::default();
+        for number in 0..1_000 {
+            let source = target(&format!("source {number}")).source;
+            sources.set_due(&source, true);
+        }
+        sources.retain(&[target("source 7"), target("source 8")]);
+        let mut kept: Vec<_> = sources.states.keys().map(|source| &**source).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, ["source 7", "source 8"]);
+    }
+
+    #[test]
+    fn a_source_that_never_had_an_entry_takes_no_memory() {
+        let mut sources = Sources::default();
+        sources.set_due(&target("idle").source, false);
+        assert!(sources.states.is_empty());
+    }
+}

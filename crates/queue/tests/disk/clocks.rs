@@ -154,3 +154,37 @@ async fn a_wrong_system_clock_after_a_reboot_ages_an_entry_by_a_day_at_most() {
     let age = fixture.queue.entry(id).await.unwrap().unwrap().info.age;
     assert!(age >= 24 * HOUR && age < 25 * HOUR, "{age:?}");
 }
+
+#[tokio::test]
+async fn a_reboot_continues_from_the_last_recorded_time() {
+    let fixture = Fixture::new();
+    let mut later = delivery("a", 1);
+    later.first_due = HOUR;
+    let id = store(&fixture.queue, later).await;
+    fixture.advance(HOUR / 2);
+    // Each transaction records the time, even if it changes no entry.
+    let unknown = hookgate_queue::EntryId(id.0 + 1);
+    let deleted = fixture.queue.delete(unknown).await;
+    assert_eq!(deleted.unwrap(), Changed::No);
+    fixture.clock.reboot();
+    let fixture = fixture.reopen();
+    assert!(lease(&fixture.queue, "a", 1).await.is_empty());
+    fixture.advance(HOUR / 2);
+    assert_eq!(lease(&fixture.queue, "a", 1).await.len(), 1);
+}
+
+/// The boot clock alone would show that a year has passed.
+#[tokio::test]
+async fn a_reboot_is_noticed_if_the_machine_then_runs_for_longer_than_before() {
+    let year = Duration::from_secs(YEAR.unsigned_abs());
+    let fixture = Fixture::new();
+    let mut later = delivery("a", 1);
+    later.first_due = year / 2;
+    store(&fixture.queue, later).await;
+    fixture.clock.reboot();
+    fixture.advance(year);
+    let fixture = fixture.reopen();
+    assert!(lease(&fixture.queue, "a", 1).await.is_empty());
+    fixture.advance(year / 2);
+    assert_eq!(lease(&fixture.queue, "a", 1).await.len(), 1);
+}

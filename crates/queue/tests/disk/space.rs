@@ -181,3 +181,21 @@ async fn the_file_shrinks_after_an_outage() {
     }
     wait_until(async || size() < full / 2).await;
 }
+
+#[tokio::test]
+async fn a_delivery_that_uses_exactly_the_space_is_stored() {
+    let fixture = Fixture::new();
+    store(&fixture.queue, delivery("a", 1)).await;
+    let size = fixture.queue.stats().await.unwrap().bytes;
+    for (max_bytes, is_stored) in [(size, true), (size - 1, false)] {
+        for max_bytes_per_source in [size, max_bytes] {
+            let folder = tempfile::tempdir().unwrap();
+            let builder = hookgate_queue::DiskQueue::builder();
+            let builder = builder.max_bytes(max_bytes);
+            let builder = builder.max_bytes_per_source(max_bytes_per_source);
+            let queue = builder.open(folder.path()).unwrap();
+            let stored = queue.enqueue(delivery("a", 1)).await;
+            assert_eq!(stored.is_ok(), is_stored, "{stored:?}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The breaker, seen from the workers and from direct attempts.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hookgate_queue::{
@@ -199,21 +200,26 @@ fn open_by_direct_attempts(gate: &UpstreamGate, upstream: &Arc<Upstream>) -> Wor
 
 #[tokio::test(start_paused = true)]
 async fn a_direct_delivery_probes_if_nothing_waits() {
-    let github = target("github", 8);
-    let gate = Arc::clone(&github.upstream);
-    let upstream = Upstream::new([github]);
-    let workers = open_by_direct_attempts(&gate, &upstream);
-    sleep(10 * SECOND).await;
-    let probe = gate.breaker().direct_attempt().unwrap();
-    assert!(gate.breaker().direct_attempt().is_none());
-    // While the direct delivery probes, the workers wait.
-    upstream.store("github", 0..10).await;
-    sleep(2 * SECOND).await;
-    assert_eq!(upstream.sent().len(), 0);
-    probe.record(ACCEPTED);
-    sleep(SECOND).await;
-    assert_eq!(upstream.sent().len(), 10);
-    workers.stop().await;
+    // The workers ask a queue that does not know its sources for an entry, and return the probe.
+    for hides_sources in [false, true] {
+        let github = target("github", 8);
+        let gate = Arc::clone(&github.upstream);
+        let upstream = Upstream::new([github]);
+        let queue = &upstream.queue;
+        queue.hides_sources.store(hides_sources, Ordering::SeqCst);
+        let workers = open_by_direct_attempts(&gate, &upstream);
+        sleep(10 * SECOND).await;
+        let probe = gate.breaker().direct_attempt().unwrap();
+        assert!(gate.breaker().direct_attempt().is_none());
+        // While the direct delivery probes, the workers wait.
+        upstream.store("github", 0..10).await;
+        sleep(2 * SECOND).await;
+        assert_eq!(upstream.sent().len(), 0);
+        probe.record(ACCEPTED);
+        sleep(2 * SECOND).await;
+        assert_eq!(upstream.sent().len(), 10);
+        workers.stop().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -232,6 +238,24 @@ async fn a_waiting_delivery_probes_before_a_direct_one() {
     workers.stop().await;
 }
 
+/// The workers look once a second, and the pause ends between two looks.
+#[tokio::test(start_paused = true)]
+async fn a_waiting_delivery_probes_when_the_pause_ends() {
+    let github = target("github", 8);
+    let gate = Arc::clone(&github.upstream);
+    let upstream = Upstream::new([github]);
+    let workers = upstream.start_workers();
+    sleep(SECOND * 3 / 10).await;
+    for _ in 0..5 {
+        gate.breaker().record(BreakerEvent::Failure);
+    }
+    upstream.store("github", [1]).await;
+    upstream.drained().await;
+    workers.stop().await;
+    let probed_at = upstream.sent()[0].at.as_secs_f64();
+    assert!((1.3..1.35).contains(&probed_at), "{probed_at} s");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_cannot_be_sent_is_repeated() {
     let github = target("github", 8);
@@ -245,5 +269,27 @@ async fn a_probe_that_cannot_be_sent_is_repeated() {
     assert!((3..=6).contains(&tried), "{tried} probes");
     upstream.answer_all(Answer::Status(200));
     upstream.drained().await;
+    workers.stop().await;
+}
+
+/// The attempt started before the breaker opened.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_is_not_sent_does_not_end_the_probe_of_another() {
+    let github = target("github", 8);
+    let gate = Arc::clone(&github.upstream);
+    let upstream = Upstream::with_latency([github], 3 * SECOND);
+    upstream.answer_all(Answer::NotTried);
+    upstream.store("github", [1]).await;
+    let workers = upstream.start_workers();
+    sleep(SECOND / 10).await;
+    for _ in 0..5 {
+        gate.breaker().record(BreakerEvent::Failure);
+    }
+    sleep(2 * SECOND).await;
+    let probe = gate.breaker().direct_attempt().unwrap();
+    sleep(SECOND).await;
+    assert_eq!(upstream.results().len(), 1);
+    assert_eq!(gate.breaker().state(), BreakerState::HalfOpen);
+    probe.record(ACCEPTED);
     workers.stop().await;
 }

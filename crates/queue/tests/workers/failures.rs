@@ -27,6 +27,22 @@ async fn a_queue_that_is_down_is_asked_less_and_less_often() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn new_entries_do_not_make_the_workers_ask_a_queue_that_is_down() {
+    let upstream = Upstream::new([target("github", 8)]);
+    upstream.queue.is_down.store(true, Ordering::SeqCst);
+    let workers = upstream.start_workers();
+    for number in 0..600 {
+        upstream.store("github", [number]).await;
+        sleep(SECOND / 10).await;
+    }
+    let looks = upstream.queue.looks.load(Ordering::SeqCst);
+    assert!((8..=14).contains(&looks), "{looks} looks in a minute");
+    upstream.queue.is_down.store(false, Ordering::SeqCst);
+    upstream.drained().await;
+    workers.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_result_is_recorded_when_the_queue_is_back() {
     let upstream = Upstream::with_latency([target("github", 8)], SECOND);
     upstream.store("github", 0..8).await;
@@ -78,6 +94,26 @@ async fn a_dead_letter_that_the_queue_refuses_waits_the_longest_time() {
     workers.stop().await;
     assert_eq!(upstream.sent_numbers(), [1, 1]);
     assert_eq!(upstream.left().await, [(1, EntryState::Dead)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_the_queue_refuses_once_is_not_sent_again() {
+    let upstream = Upstream::new([target("github", 8)]);
+    upstream.answer_all(Answer::Status(410));
+    upstream.store("github", [1]).await;
+    upstream.queue.refuses_burials.store(true, Ordering::SeqCst);
+    let workers = upstream.start_workers();
+    sleep(Duration::from_millis(50)).await;
+    let refused = upstream.queue.settlements.load(Ordering::SeqCst);
+    assert_eq!(refused, 1);
+    upstream
+        .queue
+        .refuses_burials
+        .store(false, Ordering::SeqCst);
+    sleep(2 * SCHEDULE.max).await;
+    workers.stop().await;
+    assert_eq!(upstream.left().await, [(1, EntryState::Dead)]);
+    assert_eq!(upstream.sent_numbers(), [1]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,8 @@ use hookgate_queue::{
     Failure, LeaseRequest, LeasedEntry, MemoryQueue, NewEntry, Page, QueueError, QueueStats,
     QueueStore,
 };
+use parking_lot::Mutex;
+use tokio::time::sleep;
 
 /// A queue that counts the calls of workers and can be down.
 pub(crate) struct ObservedQueue {
@@ -23,6 +25,12 @@ pub(crate) struct ObservedQueue {
     pub(crate) loses_answers: AtomicBool,
     /// [`Due::Unknown`] is returned, as by a queue on a server.
     pub(crate) hides_sources: AtomicBool,
+    /// [`QueueStore::changed`] does not complete, as if another process changed the queue.
+    pub(crate) is_silent: AtomicBool,
+    /// The next look stores this entry after it has found the due sources.
+    pub(crate) stored_in_look: Mutex<Option<NewEntry>>,
+    /// How long the answer of a lease takes.
+    pub(crate) lease_latency: Mutex<Duration>,
 }
 
 impl ObservedQueue {
@@ -36,6 +44,9 @@ impl ObservedQueue {
             refuses_burials: AtomicBool::new(false),
             loses_answers: AtomicBool::new(false),
             hides_sources: AtomicBool::new(false),
+            is_silent: AtomicBool::new(false),
+            stored_in_look: Mutex::new(None),
+            lease_latency: Mutex::new(Duration::ZERO),
         }
     }
 
@@ -76,13 +87,24 @@ impl QueueStore for ObservedQueue {
         self.count(&self.looks)?;
         match self.hides_sources.load(Ordering::SeqCst) {
             true => Ok(Due::Unknown),
-            false => self.inner.due(ordered).await,
+            false => {
+                let due = self.inner.due(ordered).await;
+                let stored = self.stored_in_look.lock().take();
+                if let Some(entry) = stored {
+                    let stored = self.inner.enqueue(entry).await;
+                    stored.expect("the reference queue stores every delivery");
+                }
+                due
+            }
         }
     }
 
     async fn lease(&self, request: LeaseRequest<'_>) -> Result<Vec<LeasedEntry>, QueueError> {
         self.count(&self.leases)?;
-        self.inner.lease(request).await
+        let leased = self.inner.lease(request).await;
+        let latency = *self.lease_latency.lock();
+        sleep(latency).await;
+        leased
     }
 
     async fn complete(&self, lease: &EntryLease) -> Result<Changed, QueueError> {
@@ -149,6 +171,9 @@ impl QueueStore for ObservedQueue {
     }
 
     async fn changed(&self) {
-        self.inner.changed().await;
+        match self.is_silent.load(Ordering::SeqCst) {
+            true => std::future::pending().await,
+            false => self.inner.changed().await,
+        }
     }
 }

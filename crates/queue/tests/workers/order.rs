@@ -30,6 +30,20 @@ async fn an_ordered_source_is_sent_one_at_a_time_in_order() {
     assert_eq!(upstream.sent()[19].at.as_secs(), 19);
 }
 
+/// The end of an attempt is enough to lease the next delivery.
+#[tokio::test(start_paused = true)]
+async fn an_ordered_source_continues_without_a_notice_of_the_queue() {
+    let upstream = Upstream::with_latency([ordered("shop")], SECOND / 10);
+    upstream.queue.is_silent.store(true, Ordering::SeqCst);
+    upstream.store("shop", 1..=20).await;
+    let workers = upstream.start_workers();
+    upstream.drained().await;
+    workers.stop().await;
+    assert!(upstream.sent_numbers().into_iter().eq(1..=20));
+    let last = upstream.sent()[19].at;
+    assert!(last < 2 * SECOND, "{last:?}");
+}
+
 /// The control: without an order, the same deliveries are sent at the same time.
 #[tokio::test(start_paused = true)]
 async fn a_source_without_an_order_is_sent_several_at_a_time() {
@@ -135,7 +149,7 @@ async fn a_steady_stream_of_one_upstream_does_not_starve_another() {
         [target("steady", 4), target("rare", 1)],
         Duration::from_millis(1),
     );
-    upstream.store("steady", 0..5_000).await;
+    upstream.store("steady", 0..1_000).await;
     let workers = upstream.start_workers();
     sleep(Duration::from_millis(100)).await;
     upstream.store("rare", [10_000]).await;

@@ -153,6 +153,23 @@ async fn a_delivery_that_cannot_be_tried_is_put_back_and_not_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_pause_of_a_source_is_short_again_after_a_delivery_was_tried() {
+    let upstream = Upstream::new([target("github", 1)]);
+    let workers = upstream.start_workers();
+    let not_tried = Answer::NotTried;
+    let tried = Answer::RetryAfter(503, 50);
+    let answers = [not_tried, not_tried, not_tried, tried, not_tried];
+    upstream.answer(1, answers.into_iter().chain([Answer::Status(200)]));
+    upstream.store("github", [1]).await;
+    upstream.drained().await;
+    workers.stop().await;
+    let waits = upstream.waits(1);
+    for (wait, seconds) in waits.into_iter().zip([1.0, 2.0, 4.0, 50.0, 1.0]) {
+        assert_between(wait, seconds, seconds);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_whose_deliveries_cannot_be_tried_pauses() {
     let upstream = Upstream::new([target("github", 4)]);
     let workers = upstream.start_workers();

@@ -72,6 +72,39 @@ async fn an_attempt_ends_with_its_lease_if_the_queue_does_not_renew_it() {
     }
 }
 
+/// Another process can lease the entry when the lease ends.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_ends_before_its_lease_while_the_queue_is_down() {
+    let upstream = Upstream::new([patient()]);
+    let workers = upstream.start_workers();
+    upstream.answer_all(Answer::Hang);
+    upstream.store("github", [1]).await;
+    sleep(SECOND).await;
+    upstream.queue.is_down.store(true, Ordering::SeqCst);
+    sleep(LEASE - 3 * SECOND).await;
+    assert_eq!(upstream.in_flight.load(Ordering::SeqCst), 1);
+    sleep(SECOND).await;
+    assert_eq!(upstream.in_flight.load(Ordering::SeqCst), 0);
+    drop(workers);
+}
+
+/// An eighth of the lease is for recording the result.
+#[tokio::test(start_paused = true)]
+async fn an_entry_whose_lease_is_almost_over_when_the_queue_answers_is_not_sent() {
+    let late = LEASE - LEASE / 8;
+    for (latency, sent) in [(late - SECOND / 100, 1), (late, 0)] {
+        let upstream = Upstream::new([target("github", 8)]);
+        *upstream.queue.lease_latency.lock() = latency;
+        upstream.store("github", [1]).await;
+        let workers = upstream.start_workers();
+        sleep(LEASE).await;
+        workers.stop().await;
+        assert_eq!(upstream.sent_count(), sent, "{latency:?}");
+        let left = upstream.left().await.len();
+        assert_eq!(left, 1 - sent, "nothing is lost");
+    }
+}
+
 /// A result that comes long after the first lease is recorded, too.
 #[tokio::test(start_paused = true)]
 async fn the_result_of_a_long_attempt_is_recorded_when_the_queue_is_back() {

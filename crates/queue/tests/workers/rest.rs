@@ -117,18 +117,23 @@ async fn the_first_entry_of_an_ordered_source_is_sent_at_its_due_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_new_entries_of_a_blocked_upstream_causes_few_looks() {
-    let upstream = Upstream::new([target("github", 1)]);
-    upstream.answer_all(Answer::Hold);
-    let workers = upstream.start_workers();
-    sleep(Duration::from_secs(1)).await;
-    let before = upstream.queue.looks.load(Ordering::SeqCst);
-    for number in 0..1_000 {
-        upstream.store("github", [number]).await;
-        sleep(Duration::from_millis(1)).await;
+    // A look at a queue that does not know its sources costs more, so it is rarer.
+    for (hides_sources, most) in [(false, 102), (true, 12)] {
+        let upstream = Upstream::new([target("github", 1)]);
+        let queue = &upstream.queue;
+        queue.hides_sources.store(hides_sources, Ordering::SeqCst);
+        upstream.answer_all(Answer::Hold);
+        let workers = upstream.start_workers();
+        sleep(Duration::from_secs(1)).await;
+        let before = queue.looks.load(Ordering::SeqCst);
+        for number in 0..1_000 {
+            upstream.store("github", [number]).await;
+            sleep(Duration::from_millis(1)).await;
+        }
+        let looks = queue.looks.load(Ordering::SeqCst) - before;
+        assert!(looks <= most, "{looks} looks in a second");
+        drop(workers);
     }
-    let looks = upstream.queue.looks.load(Ordering::SeqCst) - before;
-    assert!(looks <= 102, "{looks} looks in a second");
-    drop(workers);
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,6 +154,46 @@ async fn every_new_entry_is_sent_within_ten_milliseconds() {
         sent.unwrap_or_else(|_| panic!("delivery {number} waits"));
     }
     workers.stop().await;
+}
+
+/// An entry that is stored while the workers look at the queue does not wait for the next look.
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_is_stored_during_a_look_is_sent_at_once() {
+    let upstream = Upstream::new([target("github", 8)]);
+    let workers = upstream.start_workers();
+    for number in 0..10 {
+        let before = upstream.queue.looks.load(Ordering::SeqCst);
+        *upstream.queue.stored_in_look.lock() = Some(delivery("github", number));
+        while upstream.queue.looks.load(Ordering::SeqCst) == before {
+            sleep(Duration::from_millis(1)).await;
+        }
+        sleep(Duration::from_millis(20)).await;
+        assert_eq!(upstream.sent_count() as u64, number + 1);
+    }
+    workers.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_has_no_other_entry_is_leased_once() {
+    let upstream = Upstream::with_latency([target("github", 8)], Duration::from_millis(50));
+    let workers = upstream.start_workers();
+    upstream.store("github", [1]).await;
+    let (_, leases) = calls_in_a_minute(&upstream).await;
+    workers.stop().await;
+    assert_eq!((upstream.sent_count(), leases), (1, 1));
+}
+
+/// A call leases 64 entries at most, so that their bodies do not fill the memory.
+#[tokio::test(start_paused = true)]
+async fn a_call_leases_several_entries() {
+    let upstream = Upstream::new([target("github", 130)]);
+    upstream.answer_all(Answer::Hold);
+    upstream.store("github", 0..130).await;
+    let workers = upstream.start_workers();
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(upstream.sent_count(), 130);
+    assert_eq!(upstream.queue.leases.load(Ordering::SeqCst), 3);
+    drop(workers);
 }
 
 #[tokio::test(start_paused = true)]

@@ -69,7 +69,7 @@ pub(crate) struct Upstream {
     results: Mutex<Vec<AttemptResult>>,
     ended: Mutex<Vec<(u64, End)>>,
     released: Semaphore,
-    in_flight: AtomicUsize,
+    pub(crate) in_flight: AtomicUsize,
     pub(crate) most_in_flight: AtomicUsize,
 }
 
