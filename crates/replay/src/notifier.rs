@@ -52,3 +52,34 @@ impl fmt::Debug for SettlementNotifier {
         f.write_str("SettlementNotifier")
     }
 }
+
+#[cfg(all(test, feature = "redis"))]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn the_waiters_of_every_key_are_notified() {
+        let notifier = SettlementNotifier::new();
+        let key = |number: u8| ReplayKey::from_bytes([number; 16]);
+        let mut waiters: Vec<_> = (0..=u8::MAX)
+            .map(|number| Box::pin(notifier.notified(key(number))))
+            .collect();
+        notifier.notify(key(0));
+        // The control: a settlement wakes the waiters of its own stripe.
+        let woken = waiters
+            .iter_mut()
+            .filter_map(|waiter| waiter.as_mut().now_or_never());
+        assert_eq!(woken.count(), 256 / SettlementNotifier::STRIPES);
+        let mut waiters: Vec<_> = (0..=u8::MAX)
+            .map(|number| Box::pin(notifier.notified(key(number))))
+            .collect();
+        notifier.notify_all();
+        assert!(
+            waiters
+                .iter_mut()
+                .all(|waiter| waiter.as_mut().now_or_never().is_some())
+        );
+    }
+}

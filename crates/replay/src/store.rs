@@ -342,3 +342,16 @@ impl Error for StoreError {
         Some(&*self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_of_a_store_error_is_its_source_and_not_in_its_text() {
+        let error = StoreError::new("redis://user:password@cache is down");
+        assert_eq!(error.to_string(), "the replay store did not answer");
+        let source = error.source().expect("the error has a cause");
+        assert_eq!(source.to_string(), "redis://user:password@cache is down");
+    }
+}

@@ -213,6 +213,23 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the system clock is compared")]
+    fn a_new_clock_starts_at_the_system_time_and_counts_elapsed_time() {
+        let clock = Clock::system();
+        let before = clock.read();
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let wall = millis(wall.unwrap());
+        assert!((wall - before.wall).abs() < 60_000, "{before:?}");
+        assert!((before.time - before.wall).abs() < 60_000, "{before:?}");
+        std::thread::sleep(Duration::from_millis(20));
+        let after = clock.read();
+        let passed = [after.time - before.time, after.boot - before.boot];
+        assert!(passed.iter().all(|passed| *passed >= 19), "{passed:?}");
+        // The machine runs for longer than this test.
+        assert!(before.boot > 0 && before.boot != before.wall, "{before:?}");
+    }
+
+    #[test]
     fn a_step_of_the_system_clock_is_noticed_once() {
         let clock = Clock::system();
         let mut watch = SystemClockWatch::new(&clock);

@@ -226,18 +226,72 @@ mod tests {
     use super::*;
     use crate::disk::format::FORMAT;
 
-    #[test]
-    fn a_pass_returns_the_pages_of_expired_rows() {
-        const ROWS: u32 = 80_000;
+    /// Opens a file with `count` rows that expire at the time 1000.
+    fn file_with_rows(count: u32) -> (tempfile::TempDir, Connection) {
         let folder = tempfile::tempdir().unwrap();
         let file = Database::open(folder.path(), &FORMAT, Durability::Process, 0).unwrap();
-        let mut database = file.writer;
         let rows = format!(
-            "WITH RECURSIVE rows (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM rows LIMIT {ROWS})
+            "WITH RECURSIVE rows (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM rows LIMIT {count})
              INSERT INTO entries (key, token, attempt, lease_end, forget_at, source)
              SELECT randomblob(16), random(), 1, NULL, 1000, 0 FROM rows"
         );
-        database.execute_batch(&rows).unwrap();
+        file.writer.execute_batch(&rows).unwrap();
+        (folder, file.writer)
+    }
+
+    /// Otherwise this process would grant the key a second time.
+    #[test]
+    fn a_key_that_another_process_claims_during_a_sweep_is_not_forgotten() {
+        let (_folder, mut database) = file_with_rows(1);
+        let mut state = TableState::load(&database).unwrap();
+        let (expired, _) = state.find_expired(&database, 10, 1000).unwrap();
+        let key = expired[0].key;
+        let claim = "UPDATE entries SET forget_at = 2000";
+        database.execute_batch(claim).unwrap();
+        state.delete(&mut database, expired, 1000).unwrap();
+        assert!(state.index.get(key).is_some());
+        assert_eq!(state.counts.total, 1);
+        // The control: the row expires again.
+        state.sweep.position = 0;
+        let (expired, _) = state.find_expired(&database, 10, 2000).unwrap();
+        state.delete(&mut database, expired, 2000).unwrap();
+        assert!(state.index.get(key).is_none());
+        assert_eq!(state.counts.total, 0);
+    }
+
+    #[test]
+    fn a_sweep_reaches_each_row_of_a_table_that_it_reads_in_parts() {
+        let (_folder, mut database) = file_with_rows(10);
+        let live = "UPDATE entries SET forget_at = 2000 WHERE id < 9";
+        database.execute_batch(live).unwrap();
+        let mut state = TableState::load(&database).unwrap();
+        for _ in 0..4 {
+            state.sweep(&mut database, 3, 1000).unwrap();
+        }
+        assert_eq!(state.counts.total, 8);
+        assert_eq!(state.index.len(), 8);
+    }
+
+    #[test]
+    fn the_index_forgets_rows_that_another_process_has_removed() {
+        const ROWS: u32 = 5_000;
+        let (_folder, mut database) = file_with_rows(ROWS);
+        let mut state = TableState::load(&database).unwrap();
+        for _ in 0..3 {
+            state.sweep(&mut database, 10_000, 0).unwrap();
+        }
+        assert_eq!(state.index.len(), ROWS as usize, "the control");
+        database.execute_batch("DELETE FROM entries").unwrap();
+        for _ in 0..1_000 {
+            state.sweep(&mut database, 10_000, 0).unwrap();
+        }
+        assert!(state.index.len() <= 1_024, "{}", state.index.len());
+    }
+
+    #[test]
+    fn a_pass_returns_the_pages_of_expired_rows() {
+        const ROWS: u32 = 80_000;
+        let (_folder, mut database) = file_with_rows(ROWS);
         let pages = |database: &Connection| {
             let count = database.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0));
             count.unwrap()
