@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Runs the tests against the mutants of the parts that decide about a delivery.
 
-    run.py [--record FILE] [--no-run] [--jobs N] [AREA ...]
+    run.py [--record FILE] [--no-run] [--jobs N] [--only TEXT] [AREA ...]
 
 cargo-mutants lists the mutants. One build contains all of them, each behind a switch, so that a mutant
 costs the run of its tests and no build. Only tests that reach the code of a mutant run against it.
 
 A run that is stopped continues later: target/mutants has the outcomes. A caught mutant is not run
-again until its file changes. --no-run only writes the record of the outcomes so far. The record keeps
+again until its file changes. --only selects mutants by a part of their names, such as the path of a
+file, for a short session. --no-run only writes the record of the outcomes so far. The record keeps
 the results of areas that a run leaves out.
 """
 
@@ -68,6 +69,7 @@ def main():
     parser.add_argument("areas", nargs="*", help="the areas to run; all by default")
     parser.add_argument("--jobs", type=int, default=2, help="the number of mutants that run at once")
     parser.add_argument("--record", type=pathlib.Path, help="write the record to this file")
+    parser.add_argument("--only", default="", help="run only the mutants whose names contain this text")
     parser.add_argument("--no-run", action="store_true", help="run no test; only write the record")
     options = parser.parse_args()
     configured = tomllib.loads((HERE / "areas.toml").read_text())
@@ -83,7 +85,8 @@ def main():
     for area in areas:
         name = area["name"]
         if not options.no_run:
-            run(name, listed[name], found[name], outcomes, options.jobs)
+            selected = [mutant for mutant in listed[name] if options.only in mutant.name]
+            run(name, selected, found[name], outcomes, options.jobs)
         results = [(mutant, outcomes.of(mutant)) for mutant in listed[name]]
         if options.record:
             record.write(options.record, names, name, results, reasons)

@@ -16,7 +16,7 @@ import time
 
 import build
 
-# Tests that take at most so many seconds together run before the others.
+# Tests that take at most so many seconds of a processor together run before the others.
 QUICK = 1.0
 # A mutant may allocate without end.
 MEMORY = 8 << 30
@@ -29,7 +29,9 @@ class Test:
     executable: str
     folder: pathlib.Path
     name: str
+    # The duration grows while other programs use the processors. The processor time hardly does.
     seconds: float = 0.0
+    processor_seconds: float = 0.0
 
 
 class Suite:
@@ -37,6 +39,7 @@ class Suite:
 
     def __init__(self, area, executables):
         self.tests = []
+        self.turns = Turns()
         self.reaching = collections.defaultdict(list)
         skipped = area.get("skipped_tests", [])
         for target in build.test_targets(area):
@@ -60,17 +63,61 @@ class Suite:
 
     def outcome(self, number):
         """Runs the tests that reach the mutant, the quick ones first."""
+        variables = {"HOOKGATE_MUTANT": str(number)}
         for batch in batches(self.reaching[number]):
-            ended = run(batch, {"HOOKGATE_MUTANT": str(number)})
+            with self.turns.shared():
+                ended = run(batch, variables)
+            if ended == "late":
+                # Other programs may have delayed the tests. Only a mutant that also stops them when it
+                # runs alone is caught.
+                with self.turns.alone():
+                    ended = run(batch, variables, patience=3)
             if ended != "passed":
-                return "timeout" if ended == "timeout" else "caught"
+                return "caught" if ended == "failed" else "timeout"
         return "missed"
+
+
+class Turns:
+    """Lets several mutants run at once, or one alone."""
+
+    def __init__(self):
+        self.changed = threading.Condition()
+        self.running = 0
+        self.waiting = 0
+
+    @contextlib.contextmanager
+    def shared(self):
+        with self.changed:
+            self.changed.wait_for(lambda: not self.waiting)
+            self.running += 1
+        try:
+            yield
+        finally:
+            self.leave()
+
+    @contextlib.contextmanager
+    def alone(self):
+        with self.changed:
+            self.waiting += 1
+            self.changed.wait_for(lambda: not self.running)
+            self.running += 1
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.waiting -= 1
+            self.leave()
+
+    def leave(self):
+        with self.changed:
+            self.running -= 1
+            self.changed.notify_all()
 
 
 def observe(test):
     with tempfile.NamedTemporaryFile() as file:
         started = time.monotonic()
-        ended = run([test], {"HOOKGATE_REACHED": file.name})
+        ended, test.processor_seconds = measured_run([test], {"HOOKGATE_REACHED": file.name})
         test.seconds = time.monotonic() - started
         if ended != "passed":
             sys.exit(f"without a mutant, {test.name} of {test.executable} has {ended}")
@@ -81,15 +128,22 @@ def batches(tests):
     """Returns lists of tests of one executable, the quick ones first."""
     found = collections.defaultdict(list)
     total = 0.0
-    for test in sorted(tests, key=lambda test: test.seconds):
-        total += test.seconds
+    for test in sorted(tests, key=lambda test: test.processor_seconds):
+        total += test.processor_seconds
         found[total > QUICK, test.executable].append(test)
     return found.values()
 
 
-def run(tests, variables):
-    """Returns "passed", "failed" or "timeout". Ends at the first failure."""
-    seconds = sum(test.seconds for test in tests)
+def run(tests, variables, patience=1):
+    """Returns "passed" or "failed", and ends at the first failure.
+
+    Returns "timeout" if the tests use too much processor time, and "late" if they only last too long.
+    """
+    return measured_run(tests, variables, patience)[0]
+
+
+def measured_run(tests, variables, patience=1):
+    """Does the same, and also returns the processor time of the tests."""
     environment = {**os.environ, "RUST_BACKTRACE": "0", "PROPTEST_MAX_SHRINK_ITERS": "0",
                    "CARGO_MANIFEST_DIR": str(tests[0].folder), **variables}
     process = subprocess.Popen([tests[0].executable, "--exact", "--test-threads", "4",
@@ -99,9 +153,9 @@ def run(tests, variables):
     resource.prlimit(process.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))
     waiting = LONGEST
     if "HOOKGATE_MUTANT" in variables:
-        waiting = 30 + 5 * seconds
+        waiting = patience * (30 + 5 * sum(test.seconds for test in tests))
         # A loop without end takes processor time; a lock that is never released takes none.
-        computing = int(10 + 3 * seconds)
+        computing = int(4 + 4 * sum(test.processor_seconds for test in tests))
         resource.prlimit(process.pid, resource.RLIMIT_CPU, (computing, computing + 1))
     timed_out = threading.Event()
     timer = threading.Timer(waiting, lambda: (timed_out.set(), kill(process)))
@@ -109,13 +163,22 @@ def run(tests, variables):
     failed = any(line.rstrip().endswith(b"FAILED") for line in process.stdout)
     if failed:
         kill(process)
-    process.wait()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
     timer.cancel()
     # The tests may have started other programs.
     kill(process)
-    if timed_out.is_set() or -process.returncode in (signal.SIGXCPU, signal.SIGKILL) and not failed:
+    return end(process, failed, timed_out.is_set()), usage.ru_utime + usage.ru_stime
+
+
+def end(process, failed, timed_out):
+    if failed:
+        return "failed"
+    if timed_out:
+        return "late"
+    if -process.returncode in (signal.SIGXCPU, signal.SIGKILL):
         return "timeout"
-    return "failed" if failed or process.returncode != 0 else "passed"
+    return "failed" if process.returncode != 0 else "passed"
 
 
 def kill(process):
