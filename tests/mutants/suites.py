@@ -144,8 +144,14 @@ def run(tests, variables, patience=1):
 
 def measured_run(tests, variables, patience=1):
     """Does the same, and also returns the processor time of the tests."""
+    # A killed test leaves its folders, which would fill the disk.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        return run_in(folder, tests, variables, patience)
+
+
+def run_in(folder, tests, variables, patience):
     environment = {**os.environ, "RUST_BACKTRACE": "0", "PROPTEST_MAX_SHRINK_ITERS": "0",
-                   "CARGO_MANIFEST_DIR": str(tests[0].folder), **variables}
+                   "CARGO_MANIFEST_DIR": str(tests[0].folder), "TMPDIR": folder, **variables}
     process = subprocess.Popen([tests[0].executable, "--exact", "--test-threads", "4",
                                 *(test.name for test in tests)], cwd=tests[0].folder, env=environment,
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
