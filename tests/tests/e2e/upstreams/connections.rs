@@ -17,8 +17,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{beatapi, deliver_own, gateway, own};
 
-/// The cause in the log if no authority of the gateway has issued the certificate.
-const UNKNOWN: &str = "invalid peer certificate: UnknownIssuer";
+/// The start of the cause in the log if no authority of the gateway has issued the certificate.
+const INVALID: &str = "invalid peer certificate: ";
 
 #[tokio::test]
 async fn an_upstream_certificate_is_verified_before_anything_is_sent() {
@@ -52,7 +52,7 @@ async fn an_upstream_certificate_is_verified_before_anything_is_sent() {
             named(open.address().port()),
             String::new(),
             502,
-            Some(UNKNOWN),
+            Some(INVALID),
         ),
         (
             "another authority",
@@ -60,7 +60,7 @@ async fn an_upstream_certificate_is_verified_before_anything_is_sent() {
             named(open.address().port()),
             other_ca,
             502,
-            Some(UNKNOWN),
+            Some(INVALID),
         ),
         (
             "address instead of the name",
