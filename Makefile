@@ -34,7 +34,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-layer-build bench-queue-engines queue-proof chaos soak proof desync desync-origins bench-smoke conformance instructions fuzz fuzz-hour fuzz-tools constant-time interleavings mutants build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool faketime explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv portable frameworks features catalogue publish-check semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-layer-build bench-queue-engines pitfalls queue-proof chaos soak proof desync desync-origins bench-smoke conformance instructions fuzz fuzz-hour fuzz-tools constant-time interleavings mutants build-tools browser node redis http-clients terminal provider-sdks strangers drift promtool faketime explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -43,7 +43,10 @@ run: build-tools ## Build hookgate and show its verdict on genuine and forged de
 	$(CARGO) build --locked --release --package hookgate
 	target/release/hookgate demo
 
-test: build-tools redis http-clients terminal provider-sdks promtool faketime valkey nats proxies ## Run every test, except for those of the page (test-page)
+# What the tests need beside cargo.
+TEST_PARTS := build-tools redis http-clients terminal provider-sdks promtool faketime valkey nats proxies
+
+test: $(TEST_PARTS) ## Run every test, except for those of the page (test-page)
 	HOOKGATE_PROVIDER_SDKS="$$PWD/$(PROVIDER_SDKS)" $(CARGO) test --locked --workspace --all-features
 	[[ ! -s $(VALKEY)/path ]] || HOOKGATE_REDIS_SERVER="$$(cat $(VALKEY)/path)" $(CARGO) test --locked \
 	  --workspace --all-features --test redis -- --skip a_tls_server
@@ -57,6 +60,10 @@ test-page: build-tools browser page-tools ## Test the inspector's page in a brow
 page-images: build-tools browser page-tools ## Take the pictures of docs/inspector.md anew
 	fc-list | grep -q Inter || $(call install,fonts-inter)
 	node tests/page/images.mjs docs/images
+
+pitfalls: $(TEST_PARTS) ## Run the tests that docs/pitfalls.md names
+	HOOKGATE_PROVIDER_SDKS="$$PWD/$(PROVIDER_SDKS)" $(CARGO) test --locked --workspace --all-features -- \
+	  $$(grep -oP '\.rs: \K\w+' docs/pitfalls.md | sort -u)
 
 # `make test` runs the same tests with fewer events. HOOKGATE_QUEUE_SEED repeats a run.
 queue-proof: build-tools redis nats ## Lose no event of 100 000 in 50 crashes, with lost responses, and with NATS servers
@@ -74,7 +81,7 @@ soak: build-tools ## Measure that the memory of a gateway does not grow while it
 	$(PYTHON) benches/compare/soak.py
 
 # A run that was interrupted goes on with the next step. The record goes to benches/records.
-proof: build-tools ## Run every proof and every test, and write a record of each row of docs/pitfalls.md
+proof: build-tools ## Run every proof, and write a record of each row of docs/pitfalls.md
 	$(PYTHON) benches/proof.py --record benches/records/$$(date +%F)-proof.md
 
 strangers: build-tools provider-sdks ## Compare hookgate with the providers' own libraries
