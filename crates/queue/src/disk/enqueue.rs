@@ -286,7 +286,7 @@ impl Table<'_> {
     }
 
     /// Deletes a copy of the source with the most copies. Returns `false` if there is none.
-    fn delete_any_copy(&mut self) -> rusqlite::Result<bool> {
+    pub(super) fn delete_any_copy(&mut self) -> rusqlite::Result<bool> {
         let usage = &self.state.usage;
         let sources = usage.sources();
         let copies = sources.map(|(id, _)| (usage.entries(id, state::DELIVERED), id));

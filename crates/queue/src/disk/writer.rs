@@ -47,6 +47,8 @@ pub(super) struct Writer {
     is_busy: bool,
     /// Whether a delivery was refused since the disk was last cleared.
     is_disk_short: bool,
+    /// Whether a delivery was refused since the last tick, because the disk has no space.
+    has_refused: bool,
     /// The queue's time at which the disk was last cleared.
     cleared: i64,
     prune_turn: usize,
@@ -120,6 +122,7 @@ impl Writer {
             recorded,
             is_busy: false,
             is_disk_short: false,
+            has_refused: false,
             cleared: recorded,
             prune_turn: 0,
             search_after: 0,
@@ -243,6 +246,7 @@ impl Writer {
             .free_space
             .map_or(0, |free_space| free_space.unwritten);
         self.is_disk_short |= table.lacks_space;
+        self.has_refused |= table.lacks_space;
         self.state.usage.save(&transaction)?;
         if moment.now - self.recorded >= RECORD_INTERVAL {
             QueueClock::record(&transaction, moment)?;

@@ -146,3 +146,29 @@ async fn a_smaller_reserve_is_used_after_a_start() {
         close(queue, folder.path()).await;
     }
 }
+
+/// The queue returns the space of its log once a second, so a delivery can be refused for a moment.
+#[tokio::test]
+async fn copies_of_delivered_entries_make_space_on_a_full_disk() {
+    const BODY: usize = 16 << 10;
+    let name = "full_disk::copies_of_delivered_entries_make_space_on_a_full_disk";
+    let Some(folder) = on_own_disk(name, "-o size=6M") else {
+        return;
+    };
+    let builder = hookgate_queue::DiskQueue::builder().reserve(RESERVE);
+    let builder = builder.keep_delivered(Duration::from_secs(3600));
+    let queue = builder.open(&folder).unwrap();
+    // Together, the bodies are larger than the disk.
+    for number in 0..400 {
+        wait_until(async || {
+            let mut entry = delivery("a", number);
+            entry.body = vec![b'x'; BODY].into();
+            queue.enqueue(entry).await.is_ok()
+        })
+        .await;
+        let leased = lease(&queue, "a", 1).await.remove(0);
+        assert_eq!(queue.complete(&leased.lease).await.unwrap(), Changed::Yes);
+    }
+    let copies = list(&queue).await.len();
+    assert!((1..350).contains(&copies), "{copies} copies");
+}

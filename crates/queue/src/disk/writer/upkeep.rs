@@ -18,6 +18,9 @@ const CLEAR_INTERVAL: i64 = 1_000;
 /// The number of old copies of delivered entries that one tick deletes.
 const COPIES_PER_TICK: u32 = 512;
 
+/// The number of copies that one tick deletes because a delivery had no space on the disk.
+const COPIES_PER_REFUSAL: u32 = 16;
+
 /// The number of pages that one idle tick returns to the file system, and the number of free
 /// pages that stay in the file.
 const PAGES_PER_TICK: u32 = 512;
@@ -64,6 +67,19 @@ impl Writer {
         Ok(())
     }
 
+    /// Deletes copies because a delivery had no space on the disk. The next steps return their pages to
+    /// the file system.
+    fn make_space(&mut self) -> Result<(), BatchError> {
+        self.transact_on_full_disk(|table| {
+            for _ in 0..COPIES_PER_REFUSAL {
+                if !table.delete_any_copy()? {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Returns pages to the file system if many are free, as after a long outage, or if the disk is
     /// short of space.
     fn shrink(&self) -> rusqlite::Result<()> {
@@ -104,6 +120,9 @@ impl Writer {
             self.transact_on_full_disk(|_| Ok(()))?;
         }
         self.delete_old_copies(moment)?;
+        if std::mem::take(&mut self.has_refused) {
+            self.make_space()?;
+        }
         if !std::mem::take(&mut self.is_busy) || self.is_disk_short {
             self.shrink()?;
         }
