@@ -124,6 +124,10 @@ impl QueueStore for Queue {
         self.checked(call!(self.lease(request)))
     }
 
+    async fn renew(&self, lease: &EntryLease, duration: Duration) -> Result<Changed, QueueError> {
+        self.checked(call!(self.renew(lease, duration)))
+    }
+
     async fn complete(&self, lease: &EntryLease) -> Result<Changed, QueueError> {
         let _timer = self.settle_seconds.start_timer();
         self.checked(call!(self.complete(lease)))

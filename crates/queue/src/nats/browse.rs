@@ -38,8 +38,8 @@ pub(super) struct Position {
 
 /// An entry in one of the streams.
 pub(super) enum Stored {
-    /// The entry waits, is in flight, or was delivered.
-    Waiting(StoredEntry),
+    /// The entry is no dead letter.
+    Open(StoredEntry),
     /// The entry is a dead letter.
     Dead {
         entry: StoredEntry,
@@ -84,14 +84,14 @@ impl Server {
             (None, None) => None,
             // After a deletion of the stream, another entry may have the same number.
             (Some(work), Some((dead, _))) if dead.stored_at != work.stored_at => {
-                Some(Stored::Waiting(work))
+                Some(Stored::Open(work))
             }
             (work, Some((entry, sequence))) => Some(Stored::Dead {
                 entry,
                 sequence,
                 has_message: work.is_some(),
             }),
-            (Some(work), None) => Some(Stored::Waiting(work)),
+            (Some(work), None) => Some(Stored::Open(work)),
         })
     }
 
@@ -102,14 +102,17 @@ impl Server {
         Ok(message.and_then(|message| Some((read_message(&message)?, message.sequence))))
     }
 
-    pub(super) async fn has_consumer(&self, source: &str) -> Result<bool, CallError> {
+    pub(super) async fn find_consumer(
+        &self,
+        source: &str,
+    ) -> Result<Option<consumer::Info>, CallError> {
         use async_nats::jetstream::ErrorCode;
         match self.consumer_info(source).await {
-            Ok(_) => Ok(true),
+            Ok(info) => Ok(Some(info)),
             Err(CallError::Refused(error))
                 if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND =>
             {
-                Ok(false)
+                Ok(None)
             }
             Err(error) => Err(error),
         }
@@ -149,7 +152,7 @@ impl NatsQueue {
         let Some(stored) = self.server.find_entry(id).await? else {
             return Ok(None);
         };
-        let (Stored::Waiting(entry) | Stored::Dead { entry, .. }) = stored;
+        let (Stored::Open(entry) | Stored::Dead { entry, .. }) = stored;
         Ok(Some(Entry {
             info: self.describe(&entry, &mut Positions::new()).await?,
             envelope: entry.envelope,
@@ -173,10 +176,7 @@ impl NatsQueue {
             return Ok(info);
         }
         let last_lease = self.leases.last(entry.id);
-        if let Some(open) = last_lease
-            .as_ref()
-            .filter(|open| Instant::now() < open.term.end)
-        {
+        if let Some(open) = last_lease.as_ref().filter(|open| Instant::now() < open.end) {
             info.state = EntryState::InFlight;
             info.attempts = open.attempts;
             info.last_failure = open.last_failure;
@@ -225,16 +225,11 @@ impl NatsQueue {
         if let Some(position) = positions.get(source) {
             return Ok(*position);
         }
-        let position = match self.server.has_consumer(source).await? {
-            true => {
-                let info = self.server.consumer_info(source).await?;
-                Position {
-                    delivered: info.delivered.stream_sequence,
-                    settled: info.ack_floor.stream_sequence,
-                }
-            }
-            false => Position::default(),
-        };
+        let consumer = self.server.find_consumer(source).await?;
+        let position = consumer.map_or_else(Position::default, |info| Position {
+            delivered: info.delivered.stream_sequence,
+            settled: info.ack_floor.stream_sequence,
+        });
         positions.insert(source.to_owned(), position);
         Ok(position)
     }
@@ -251,7 +246,11 @@ impl NatsQueue {
         if matches!(filter.state, None | Some(EntryState::Dead)) {
             // A worker may be about to remove the message of an entry that is a dead letter.
             let dead = self.list_dead(filter, page).await?;
-            let is_dead = |info: &EntryInfo| dead.iter().any(|dead| dead.id == info.id);
+            let is_dead = |info: &EntryInfo| {
+                let is_same =
+                    |dead: &EntryInfo| (dead.id, dead.stored_at) == (info.id, info.stored_at);
+                dead.iter().any(is_same)
+            };
             found.retain(|info| !is_dead(info));
             found.extend(dead);
             found.sort_by_key(|info| info.id);

@@ -145,7 +145,7 @@ impl NatsQueue {
         if self.consumers.lock().contains_key(source) {
             return Ok(());
         }
-        if !self.server.has_consumer(source).await? {
+        if self.server.find_consumer(source).await?.is_none() {
             let settings = ConsumerSettings {
                 lease: FIRST_LEASE,
                 order: Order::Any,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::clock::ServerTime;
 use super::enqueue::is_taken;
 use super::error::CallError;
-use super::leases::{LeaseTerm, OpenLease};
+use super::leases::OpenLease;
 use super::message::{FailureFacts, StoredEntry};
 use super::pull::ConsumerSettings;
 use super::server::Wanted;
@@ -56,12 +56,21 @@ impl NatsQueue {
             let mut consumers = self.consumers.lock();
             consumers.insert(request.source.into(), Some(settings));
         }
-        let (messages, term) = self.fetch(&request).await?;
+        // The lease of a message starts when the server sends it, which is later.
+        let end = Instant::now() + request.lease;
+        let messages = match self.server.fetch(&request).await {
+            Ok(messages) => messages,
+            Err(error) => {
+                // The consumer may be gone, so the next call creates it again.
+                self.consumers.lock().remove(request.source);
+                return Err(error);
+            }
+        };
         let mut leased = Vec::with_capacity(messages.len());
         let mut messages = messages.into_iter();
         while let Some(message) = messages.next() {
             let ack = message.reply.clone();
-            match self.admit(message, term).await {
+            match self.admit(message, end).await {
                 Ok(entry) => leased.extend(entry),
                 Err(error) => {
                     let rest = messages.map(|message| message.reply);
@@ -77,61 +86,7 @@ impl NatsQueue {
         Ok(leased)
     }
 
-    /// Fetches messages. Returns them with the term of their leases.
-    async fn fetch(
-        &self,
-        request: &LeaseRequest<'_>,
-    ) -> Result<(Vec<Message>, LeaseTerm), CallError> {
-        let kept = self.inboxes.lock().remove(request.source);
-        let mut inbox = match kept.filter(|inbox| inbox.is_usable(request.lease)) {
-            Some(inbox) => inbox,
-            None => self.server.open_inbox().await?,
-        };
-        let fetched = self.server.fetch(request, &mut inbox).await;
-        // The subscription has ended with the connection.
-        if !matches!(fetched, Err(CallError::Disconnected)) {
-            self.inboxes.lock().insert(request.source.into(), inbox);
-        }
-        let fetched = fetched.inspect_err(|_error| {
-            // The consumer may be gone, so the next call creates it again.
-            self.consumers.lock().remove(request.source);
-        })?;
-        // The lease of a message starts when the server sends it.
-        let term = LeaseTerm {
-            duration: request.lease,
-            end: fetched.earliest + request.lease,
-        };
-        Ok(match fetched.has_late {
-            true => self.prolong_late(fetched.messages, term).await,
-            false => (fetched.messages, term),
-        })
-    }
-
-    /// Prolongs the leases of late messages. Leaves out the messages whose lease may have ended: the
-    /// server delivers them again.
-    async fn prolong_late(
-        &self,
-        messages: Vec<Message>,
-        term: LeaseTerm,
-    ) -> (Vec<Message>, LeaseTerm) {
-        let prolonged = LeaseTerm {
-            end: Instant::now() + term.duration,
-            ..term
-        };
-        let mut open = Vec::with_capacity(messages.len());
-        for message in messages {
-            let ack = message.reply.as_deref().unwrap_or_default();
-            if Instant::now() >= term.end || self.server.settle(ack, progress()).await.is_err() {
-                break;
-            }
-            if Instant::now() < term.end {
-                open.push(message);
-            }
-        }
-        (open, prolonged)
-    }
-
-    /// Prolongs a lease that has not ended by the term of its consumer.
+    /// Prolongs a lease that has not ended. The server adds the time that the consumer of the source has.
     pub(super) async fn renew_lease(
         &self,
         lease: &EntryLease,
@@ -141,11 +96,13 @@ impl NatsQueue {
         let Some(open) = self.leases.current(lease) else {
             return Ok(Changed::No);
         };
-        if duration > open.term.duration {
+        // A reload may have made the leases of the consumer shorter.
+        let settings = self.consumers.lock().get(&open.entry.facts.source).copied();
+        if settings.flatten().is_some_and(|now| now.lease < duration) {
             return Ok(Changed::No);
         }
-        self.server.settle(&open.ack, progress()).await?;
-        Ok(self.leases.prolong(lease, asked))
+        self.server.settle(&open.ack, in_progress()).await?;
+        Ok(self.leases.prolong(lease, asked + duration))
     }
 
     /// Lets the server deliver messages again that this call could not lease.
@@ -162,7 +119,7 @@ impl NatsQueue {
     async fn admit(
         &self,
         message: Message,
-        term: LeaseTerm,
+        end: Instant,
     ) -> Result<Option<LeasedEntry>, CallError> {
         let Some(delivery) = self.read_delivery(message).await? else {
             return Ok(None);
@@ -203,7 +160,7 @@ impl NatsQueue {
             attempts.saturating_add(1),
             last_failure,
             progress.is_some(),
-            term,
+            end,
         )))
     }
 
@@ -213,7 +170,7 @@ impl NatsQueue {
         attempts: u32,
         last_failure: Option<Failure>,
         has_progress: bool,
-        term: LeaseTerm,
+        end: Instant,
     ) -> LeasedEntry {
         let entry = delivery.entry;
         let lease = EntryLease {
@@ -238,7 +195,7 @@ impl NatsQueue {
             last_failure,
             has_progress,
             entry,
-            term,
+            end,
         });
         LeasedEntry {
             lease,
@@ -442,7 +399,7 @@ fn attempts_before(delivery: &Delivery, progress: Option<&Progress>) -> u32 {
 }
 
 /// Returns the answer to a delivery whose lease starts anew.
-fn progress() -> Bytes {
+fn in_progress() -> Bytes {
     AckKind::Progress.into()
 }
 

@@ -30,15 +30,7 @@ pub(super) struct OpenLease {
     /// Whether the stream of the state may have something about the entry.
     pub(super) has_progress: bool,
     pub(super) entry: StoredEntry,
-    pub(super) term: LeaseTerm,
-}
-
-/// The time in which the server delivers a message to no other worker.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LeaseTerm {
-    /// The time after which the server delivers the message again, by the settings of the consumer.
-    pub(super) duration: Duration,
-    /// The lease does not end before this time.
+    /// A time before which the server delivers the message to no other worker.
     pub(super) end: Instant,
 }
 
@@ -49,7 +41,7 @@ impl Leases {
     pub(super) fn insert(&self, lease: OpenLease) {
         let mut leases = self.0.lock();
         let now = Instant::now();
-        leases.retain(|_, lease| now < lease.term.end + KEEP);
+        leases.retain(|_, lease| now < lease.end + KEEP);
         leases.insert(lease.entry.id, lease);
     }
 
@@ -57,7 +49,7 @@ impl Leases {
     pub(super) fn current(&self, lease: &EntryLease) -> Option<OpenLease> {
         let leases = self.0.lock();
         let open = leases.get(&lease.id)?;
-        (open.token == lease.token && Instant::now() < open.term.end).then(|| open.clone())
+        (open.token == lease.token && Instant::now() < open.end).then(|| open.clone())
     }
 
     /// Returns the lease if this process has not leased the entry again, even after its end.
@@ -67,14 +59,13 @@ impl Leases {
         (open.token == lease.token).then(|| open.clone())
     }
 
-    /// Notes that the server has started the lease anew at the time `asked` or later, unless the lease
-    /// has ended meanwhile.
-    pub(super) fn prolong(&self, lease: &EntryLease, asked: Instant) -> Changed {
+    /// Notes that the lease ends at `end` or later, unless the lease has ended meanwhile.
+    pub(super) fn prolong(&self, lease: &EntryLease, end: Instant) -> Changed {
         let mut leases = self.0.lock();
         let now = Instant::now();
         match leases.get_mut(&lease.id) {
-            Some(open) if open.token == lease.token && now < open.term.end => {
-                open.term.end = open.term.end.max(asked + open.term.duration);
+            Some(open) if open.token == lease.token && now < open.end => {
+                open.end = open.end.max(end);
                 Changed::Yes
             }
             _ => Changed::No,
@@ -100,8 +91,7 @@ impl Leases {
     pub(super) fn in_flight(&self, source: &str) -> u64 {
         let leases = self.0.lock();
         let now = Instant::now();
-        let is_open =
-            |lease: &&OpenLease| now < lease.term.end && *lease.entry.facts.source == *source;
+        let is_open = |lease: &&OpenLease| now < lease.end && *lease.entry.facts.source == *source;
         leases.values().filter(is_open).count() as u64
     }
 }

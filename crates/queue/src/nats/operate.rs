@@ -27,7 +27,7 @@ impl NatsQueue {
         let server = &self.server;
         let entry = match self.find_to_change(id).await? {
             None => return Ok(Changed::No),
-            Some(Stored::Waiting(entry)) => entry,
+            Some(Stored::Open(entry)) => entry,
             Some(Stored::Dead {
                 entry, sequence, ..
             }) => return self.store_again(&entry, sequence).await,
@@ -70,12 +70,37 @@ impl NatsQueue {
     async fn find_to_change(&self, id: EntryId) -> Result<Option<Stored>, CallError> {
         let found = self.server.find_entry(id).await?;
         if let Some(Stored::Dead {
-            has_message: true, ..
+            entry,
+            has_message: true,
+            ..
         }) = &found
         {
-            self.delete_message(&self.server.names.work, id.0).await?;
+            self.remove_message(entry).await?;
         }
         Ok(found)
+    }
+
+    /// Removes the message of an entry from the stream of entries. The consumer must know about the
+    /// removal of a message that it has delivered.
+    async fn remove_message(&self, entry: &StoredEntry) -> Result<Changed, CallError> {
+        let (server, id) = (&self.server, entry.id);
+        let progress = server.progress(id, entry.stored_at).await?;
+        let mut settled = Changed::No;
+        if let Some(progress) = progress.filter(|progress| !progress.ack.is_empty()) {
+            match server.settle(&progress.ack, AckKind::Ack.into()).await {
+                Ok(()) => settled = Changed::Yes,
+                // The consumer has been created again since then.
+                Err(CallError::NoResponders) => {}
+                Err(error) => return Err(error),
+            }
+            server.clear_state(server.names.progress(id)).await;
+        }
+        // A message that a killed server has again is settled, and stays.
+        let deleted = self.delete_message(&server.names.work, id.0).await?;
+        Ok(match settled {
+            Changed::Yes => settled,
+            Changed::No => deleted,
+        })
     }
 
     /// Stores a dead letter as a new entry, and then deletes it. A crash in between leaves both,
@@ -109,10 +134,9 @@ impl NatsQueue {
     }
 
     pub(super) async fn delete_entry(&self, id: EntryId) -> Result<Changed, CallError> {
-        let server = &self.server;
         let entry = match self.find_to_change(id).await? {
             None => return Ok(Changed::No),
-            Some(Stored::Waiting(entry)) => entry,
+            Some(Stored::Open(entry)) => entry,
             Some(Stored::Dead {
                 entry, sequence, ..
             }) => return self.delete_dead_letter(&entry, sequence).await,
@@ -121,21 +145,7 @@ impl NatsQueue {
         if info.state == EntryState::InFlight {
             return Ok(Changed::No);
         }
-        let progress = server.progress(id, entry.stored_at).await?;
-        // The consumer must know about the deletion of a message that it has delivered.
-        let mut deleted = Changed::No;
-        if let Some(progress) = progress.filter(|progress| !progress.ack.is_empty()) {
-            match server.settle(&progress.ack, AckKind::Ack.into()).await {
-                Ok(()) => deleted = Changed::Yes,
-                // The consumer has been created again since then.
-                Err(CallError::NoResponders) => {}
-                Err(error) => return Err(error),
-            }
-            server.clear_state(server.names.progress(id)).await;
-        }
-        if deleted == Changed::No {
-            deleted = self.delete_message(&server.names.work, id.0).await?;
-        }
+        let deleted = self.remove_message(&entry).await?;
         if let [_, others @ ..] = &entry.keys[..] {
             self.unmark_keys(others).await;
         }

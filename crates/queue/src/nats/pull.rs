@@ -6,7 +6,7 @@ use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::{Message, StatusCode, Subscriber};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::json;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::error::CallError;
 use super::names;
@@ -24,68 +24,6 @@ const SILENCE: Duration = Duration::from_millis(500);
 pub(super) struct ConsumerSettings {
     pub(super) lease: Duration,
     pub(super) order: Order,
-}
-
-/// Where the messages of a source arrive, in answer to one request after the other.
-///
-/// It outlives a request, so a message that the server sends late reaches the next call. Otherwise
-/// the message would wait until its lease ends, and count as a lost attempt.
-#[derive(Debug)]
-pub(super) struct Inbox {
-    subject: String,
-    subscription: Subscriber,
-    /// The number of requests until now.
-    requests: u64,
-    expected: Expected,
-}
-
-/// The messages that may arrive in an inbox before the next request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expected {
-    Nothing,
-    /// Messages of requests that were sent at this time or later.
-    Late(Instant),
-    /// Messages of earlier and of later requests. Their order does not tell them apart.
-    Mixed,
-}
-
-/// The messages that a request has fetched.
-#[derive(Debug)]
-pub(super) struct Fetched {
-    pub(super) messages: Vec<Message>,
-    /// The server sent no message before this time.
-    pub(super) earliest: Instant,
-    /// Whether messages of an earlier request may be among them.
-    pub(super) has_late: bool,
-}
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RequestEnd {
-    /// The server has said that no more messages come.
-    Told,
-    /// The request brought as many messages as it asked for.
-    Full,
-    /// The server has said nothing for some time.
-    Unknown,
-}
-
-impl Inbox {
-    /// Returns whether another request may use the inbox. A lease of `lease` must have time left if
-    /// it began with an earlier request.
-    pub(super) fn is_usable(&self, lease: Duration) -> bool {
-        match self.expected {
-            Expected::Nothing => true,
-            Expected::Late(since) => since.elapsed() < lease / 2,
-            Expected::Mixed => false,
-        }
-    }
-
-    /// Returns the subject for the answers to the next request.
-    fn next_subject(&mut self) -> String {
-        self.requests += 1;
-        format!("{}.{}", self.subject, self.requests)
-    }
 }
 
 impl Server {
@@ -117,88 +55,59 @@ impl Server {
         Ok(())
     }
 
-    /// Opens an inbox for the messages of one source.
-    pub(super) async fn open_inbox(&self) -> Result<Inbox, CallError> {
-        self.check_connected()?;
-        let subject = self.client.new_inbox();
-        let subscription = self.client.subscribe(format!("{subject}.*")).await;
-        Ok(Inbox {
-            subject,
-            subscription: subscription.map_err(CallError::malformed)?,
-            requests: 0,
-            expected: Expected::Nothing,
-        })
-    }
-
     /// Fetches the messages that the server can deliver now.
     pub(super) async fn fetch(
         &self,
         request: &LeaseRequest<'_>,
-        inbox: &mut Inbox,
-    ) -> Result<Fetched, CallError> {
+    ) -> Result<Vec<Message>, CallError> {
         self.check_connected()?;
-        let asked = Instant::now();
-        let (earliest, has_late) = match inbox.expected {
-            Expected::Late(since) => (since, true),
-            Expected::Nothing | Expected::Mixed => (asked, false),
-        };
         let consumer = names::consumer(request.source, self.stream_number());
+        let inbox = self.client.new_inbox();
+        let subscription = self.client.subscribe(inbox.clone()).await;
+        let mut subscription = subscription.map_err(CallError::malformed)?;
         // Without a time limit the server could keep the request, because an entry is in flight
-        // in the order of its source or was deleted, and deliver it after the next request.
+        // in the order of its source or was deleted, and deliver to a subscription that no longer
+        // exists.
         let expires = u64::try_from(EMPTY_WAIT.as_nanos()).unwrap_or(u64::MAX);
         let body = json!({ "batch": request.max, "no_wait": true, "expires": expires });
         let call = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{consumer}", self.names.work);
-        let (reply, payload) = (inbox.next_subject(), body.to_string().into());
-        inbox.expected = Expected::Late(earliest);
-        let sent = self.client.publish_with_reply(call, reply.clone(), payload);
-        sent.await.map_err(CallError::malformed)?;
-        let (messages, end) = self.receive(request, inbox, &reply).await?;
-        inbox.expected = match (end, has_late) {
-            (RequestEnd::Told, _) | (RequestEnd::Full, false) => Expected::Nothing,
-            (RequestEnd::Full, true) => Expected::Mixed,
-            (RequestEnd::Unknown, _) => Expected::Late(earliest),
-        };
-        Ok(Fetched {
-            messages,
-            earliest,
-            has_late,
-        })
+        let payload = body.to_string().into();
+        let sent = self.client.publish_with_reply(call, inbox, payload).await;
+        sent.map_err(CallError::malformed)?;
+        self.receive(request, &mut subscription).await
     }
 
     async fn receive(
         &self,
         request: &LeaseRequest<'_>,
-        inbox: &mut Inbox,
-        reply: &str,
-    ) -> Result<(Vec<Message>, RequestEnd), CallError> {
+        subscription: &mut Subscriber,
+    ) -> Result<Vec<Message>, CallError> {
         let silence = SILENCE.min(self.config.timeout / 2);
-        let subscription = &mut inbox.subscription;
         let mut messages = Vec::new();
         while messages.len() < request.max {
             let message = match timeout(silence, subscription.next()).await {
                 Ok(message) => message.ok_or(CallError::Disconnected)?,
-                // NATS 2.9 sometimes forgets to end a request. An answer to another one mostly comes
-                // after the messages that the server has sent. The next call finds later ones.
+                // NATS 2.9 sometimes forgets to end a request. An answer to another one comes after
+                // the messages that the server has sent. If the server sends one later, it
+                // repeats that when the lease ends.
                 Err(_elapsed) => match self.consumer_info(request.source).await {
                     Err(error) if messages.is_empty() => return Err(error),
                     _ => match subscription.next().now_or_never().flatten() {
                         Some(message) => message,
-                        None => return Ok((messages, RequestEnd::Unknown)),
+                        None => break,
                     },
                 },
             };
             match message.status {
                 None | Some(StatusCode::OK) => messages.push(message),
-                // It answers an earlier request.
-                Some(_) if *message.subject != *reply => {}
                 Some(StatusCode::IDLE_HEARTBEAT) => {}
                 Some(StatusCode::NO_RESPONDERS) => {
                     return Err(self.explain(CallError::NoResponders).await);
                 }
-                Some(_) => return Ok((messages, RequestEnd::Told)),
+                Some(_) => break,
             }
         }
-        Ok((messages, RequestEnd::Full))
+        Ok(messages)
     }
 }
 

@@ -64,17 +64,18 @@ impl NatsQueue {
         })
     }
 
-    /// Returns the number of messages that a consumer has not delivered. After a kill, a server before
-    /// NATS 2.10 may count some that do not exist.
+    /// Returns the number of messages that a consumer has not delivered. A server of NATS 2.9 that was
+    /// killed may count some that do not exist.
     async fn undelivered(&self, consumer: &consumer::Info) -> Result<u64, CallError> {
-        if consumer.num_pending == 0 {
-            return Ok(0);
+        let server = &self.server;
+        let is_exact = !server.client.server_info().version.starts_with("2.9.");
+        if consumer.num_pending == 0 || is_exact {
+            return Ok(consumer.num_pending);
         }
         let wanted = Wanted::Next {
             subject: &consumer.config.filter_subject,
             from: consumer.delivered.stream_sequence + 1,
         };
-        let server = &self.server;
         let next = server.read(&server.work, wanted).await?;
         Ok(next.map_or(0, |_message| consumer.num_pending))
     }

@@ -16,7 +16,7 @@ use super::config::NatsConfig;
 use super::connect::{connect, watch};
 use super::error::{CallError, NatsConnectError};
 use super::leases::Leases;
-use super::pull::{ConsumerSettings, Inbox};
+use super::pull::ConsumerSettings;
 use super::server::Server;
 use super::stats::DeadCounts;
 use super::streams::check_largest_message;
@@ -32,8 +32,6 @@ pub struct NatsQueue {
     pub(super) leases: Leases,
     /// The consumers that exist, with the settings that this process gave them.
     pub(super) consumers: Mutex<HashMap<Box<str>, Option<ConsumerSettings>>>,
-    /// The inboxes of the sources, but for those of calls that wait for messages.
-    pub(super) inboxes: Mutex<HashMap<Box<str>, Inbox>>,
     pub(super) dead_counts: Mutex<Option<(State, DeadCounts)>>,
     changes: Notify,
     /// When entries that this process has settled become due.
@@ -55,7 +53,6 @@ impl NatsQueue {
             server,
             leases: Leases::default(),
             consumers: Mutex::default(),
-            inboxes: Mutex::default(),
             dead_counts: Mutex::default(),
             changes: Notify::new(),
             due_times: Mutex::default(),

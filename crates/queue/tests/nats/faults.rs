@@ -265,42 +265,6 @@ async fn a_lost_answer_is_unknown_and_the_delivery_is_stored_once() {
     assert_eq!(lease(&direct, Order::Any, 10).await.len(), 2);
 }
 
-/// Otherwise the entry would wait until its lease ends, and count as a lost attempt.
-#[tokio::test]
-async fn an_entry_that_the_server_delivers_late_is_leased_by_the_next_call() {
-    let server = Server::start("");
-    let proxy = Proxy::to(server.port).await;
-    let quick = config(&proxy.url()).with_timeout(Duration::from_secs(1));
-    let queue = NatsQueue::connect(quick).await.unwrap();
-    // The consumer exists from now on.
-    stored(&queue, entry(1)).await;
-    complete(&queue, &lease_one(&queue).await).await;
-    let direct = connect(&server.url()).await;
-    for (number, max) in [(2, 5), (3, 1)] {
-        stored(&direct, entry(number)).await;
-        proxy.hold_answers(true);
-        let request = LeaseRequest {
-            source: "git.hub",
-            order: Order::Any,
-            max,
-            lease: LEASE,
-        };
-        queue.lease(request).await.expect_err("no answer arrives");
-        proxy.hold_answers(false);
-        let start = Instant::now();
-        let leased = loop {
-            if let Some(leased) = lease(&queue, Order::Any, max).await.pop() {
-                break leased;
-            }
-            assert!(start.elapsed() < LEASE / 2, "the entry is not leased");
-        };
-        assert_eq!(leased.entry.info.attempts, 1);
-        let renewed = queue.renew(&leased.lease, LEASE).await.unwrap();
-        assert_eq!(renewed, Changed::Yes);
-        complete(&queue, &leased).await;
-    }
-}
-
 #[tokio::test]
 async fn a_stream_that_is_deleted_is_reported_and_not_created_while_the_gateway_runs() {
     let server = Server::start("");

@@ -1,4 +1,4 @@
-//! A proxy between a queue and its server, which loses or holds back answers on request.
+//! A proxy between a queue and its server, which loses answers on request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 /// The start of a command that stores an entry.
 const STORE: &[u8] = b"HPUB hookgate.";
@@ -21,8 +20,6 @@ struct Faults {
     /// Whether every answer is lost from the next entry on.
     is_armed: AtomicBool,
     is_mute: AtomicBool,
-    /// Whether every answer is held back.
-    is_held: watch::Sender<bool>,
 }
 
 impl Proxy {
@@ -58,11 +55,6 @@ impl Proxy {
         self.faults.is_armed.store(true, Ordering::SeqCst);
     }
 
-    /// Holds back every answer, or passes all of them on.
-    pub(crate) fn hold_answers(&self, hold: bool) {
-        self.faults.is_held.send_replace(hold);
-    }
-
     /// Passes on answers again. The connection that lost some is closed.
     pub(crate) fn heal(&self) {
         assert!(
@@ -89,10 +81,7 @@ async fn commands(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, faults: Arc<F
 async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, faults: Arc<Faults>) {
     let mut buffer = vec![0; 64 * 1024];
     let mut has_lost = false;
-    let mut held = faults.is_held.subscribe();
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        // An error means that the proxy was dropped.
-        let _ = held.wait_for(|is_held| !is_held).await;
         if faults.is_mute.load(Ordering::SeqCst) {
             has_lost = true;
             continue;

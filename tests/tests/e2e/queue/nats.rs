@@ -85,7 +85,7 @@ async fn a_delivery_waits_in_nats_until_the_upstream_accepts_it() {
         wait_for_arrivals(&servers.upstream, 2).await;
         // The next process continues.
         drop(gateway);
-        let gateway = servers.builder(&source(mode, SOON)).start();
+        let mut gateway = servers.builder(&source(mode, SOON)).start();
         servers.upstream.take_received();
         servers.upstream.set_default_behaviour(ACCEPT);
         let arrived = wait_for_arrivals(&servers.upstream, 1).await;
@@ -99,6 +99,9 @@ async fn a_delivery_waits_in_nats_until_the_upstream_accepts_it() {
         let again = deliver(&gateway, "evt_1").await;
         assert_eq!(again.outcome(), Some("duplicate"), "{mode}");
         assert_eq!(servers.upstream.take_received().len(), 0, "{mode}");
+        gateway.signal("TERM");
+        let status = gateway.wait_for_exit().await;
+        assert_eq!(status.code(), Some(0), "{mode}: {}", gateway.log());
     }
 }
 
