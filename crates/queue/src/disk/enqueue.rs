@@ -275,7 +275,9 @@ impl Table<'_> {
             fits = free_space.reserve(size);
         }
         self.free_space = Some(free_space);
-        self.lacks_space |= !fits;
+        if !fits {
+            self.refused = self.refused.max(size);
+        }
         Ok(match fits {
             true => Ok(()),
             false => Err(NoSpace::Disk(NoDiskSpace {

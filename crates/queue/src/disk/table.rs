@@ -26,8 +26,8 @@ pub(super) struct Table<'t> {
     pub(super) reserve: &'t SpaceReserve,
     /// The space on the disk for new entries. `None`: not known yet.
     pub(super) free_space: Option<FreeSpace>,
-    /// Whether the disk has no space for a new entry.
-    pub(super) lacks_space: bool,
+    /// The size of the largest new entry that the disk has no space for, in bytes.
+    pub(super) refused: u64,
     /// Reads contents. A damaged page would end the transaction of `database`.
     pub(super) reader: &'t Connection,
     /// Leaves contents in the file, because their pages are damaged and cannot be freed.

@@ -47,8 +47,8 @@ pub(super) struct Writer {
     is_busy: bool,
     /// Whether a delivery was refused since the disk was last cleared.
     is_disk_short: bool,
-    /// Whether a delivery was refused since the last tick, because the disk has no space.
-    has_refused: bool,
+    /// The size of the largest delivery since the last tick that the disk has no space for.
+    refused: u64,
     /// The queue's time at which the disk was last cleared.
     cleared: i64,
     prune_turn: usize,
@@ -122,7 +122,7 @@ impl Writer {
             recorded,
             is_busy: false,
             is_disk_short: false,
-            has_refused: false,
+            refused: 0,
             cleared: recorded,
             prune_turn: 0,
             search_after: 0,
@@ -229,7 +229,7 @@ impl Writer {
             path: &self.path,
             reserve: &self.config.reserve,
             free_space: None,
-            lacks_space: false,
+            refused: 0,
             reader: &self.reader,
             keeps_contents: contents == Contents::Keep,
             has_made_due: false,
@@ -245,8 +245,8 @@ impl Writer {
         let unwritten = table
             .free_space
             .map_or(0, |free_space| free_space.unwritten);
-        self.is_disk_short |= table.lacks_space;
-        self.has_refused |= table.lacks_space;
+        self.is_disk_short |= table.refused > 0;
+        self.refused = self.refused.max(table.refused);
         self.state.usage.save(&transaction)?;
         if moment.now - self.recorded >= RECORD_INTERVAL {
             QueueClock::record(&transaction, moment)?;

@@ -7,6 +7,7 @@ use hookgate_sqlite::{has_free_pages, has_many_free_pages, return_free_pages};
 
 use super::{BatchError, Writer};
 use crate::disk::clock::{Moment, millis};
+use crate::disk::usage::SourceUsage;
 
 /// How often the file learns the current time while no calls come. A reboot continues from the
 /// recorded time.
@@ -18,8 +19,8 @@ const CLEAR_INTERVAL: i64 = 1_000;
 /// The number of old copies of delivered entries that one tick deletes.
 const COPIES_PER_TICK: u32 = 512;
 
-/// The number of copies that one tick deletes because a delivery had no space on the disk.
-const COPIES_PER_REFUSAL: u32 = 16;
+/// The space that copies give up beside the size of a delivery that has none.
+const SPARE_SPACE: u64 = 256 * 1024;
 
 /// The number of pages that one idle tick returns to the file system, and the number of free
 /// pages that stay in the file.
@@ -67,12 +68,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Deletes copies because a delivery had no space on the disk. The next steps return their pages to
-    /// the file system.
-    fn make_space(&mut self) -> Result<(), BatchError> {
+    /// Deletes copies because a delivery of `size` bytes had no space on the disk. The next steps return
+    /// their pages to the file system.
+    fn delete_copies_for(&mut self, size: u64) -> Result<(), BatchError> {
+        let has_copies = |(_, source): (_, &SourceUsage)| source.entries[3] > 0;
+        if size == 0 || !self.state.usage.sources().any(has_copies) {
+            return Ok(());
+        }
+        let space = i64::try_from(size.saturating_add(SPARE_SPACE)).unwrap_or(i64::MAX);
+        let left = self.state.usage.bytes.saturating_sub(space);
         self.transact_on_full_disk(|table| {
-            for _ in 0..COPIES_PER_REFUSAL {
-                if !table.delete_any_copy()? {
+            for _ in 0..COPIES_PER_TICK {
+                if table.state.usage.bytes <= left || !table.delete_any_copy()? {
                     break;
                 }
             }
@@ -120,9 +127,8 @@ impl Writer {
             self.transact_on_full_disk(|_| Ok(()))?;
         }
         self.delete_old_copies(moment)?;
-        if std::mem::take(&mut self.has_refused) {
-            self.make_space()?;
-        }
+        let refused = std::mem::take(&mut self.refused);
+        self.delete_copies_for(refused)?;
         if !std::mem::take(&mut self.is_busy) || self.is_disk_short {
             self.shrink()?;
         }
