@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt;
 
 use hookgate_http1::{Connection, Transport};
-use pingora_core::ErrorType;
 use pingora_core::protocols::Stream;
 
 /// Creates an HTTP/1 connection on a stream of pingora.
@@ -21,15 +20,9 @@ pub(crate) fn http1_connection(stream: Stream) -> Connection<Stream> {
 /// pingora has these words only in its own text, between a cause and the name of the server. The
 /// root cause is the local address.
 pub(crate) fn handshake_fault(error: &pingora_core::Error) -> Option<&str> {
-    let context = match error.etype() {
-        ErrorType::TLSHandshakeFailure
-        | ErrorType::TLSHandshakeTimedout
-        | ErrorType::InvalidCert => error.context.as_ref()?.as_str(),
-        _ => return None,
-    };
-    let text = context
-        .rsplit_once(", SNI: ")
-        .map_or(context, |(text, _)| text);
+    let text = error.context.as_ref()?.as_str();
+    let text = text.strip_prefix("TLS connect() failed: ")?;
+    let (text, _server) = text.rsplit_once(", SNI: ")?;
     let fault = text.split_once("cause: ").map_or(text, |(_, fault)| fault);
     Some(fault.trim())
 }

@@ -124,14 +124,15 @@ pub(super) fn no_response(error: &ClientError, server: &str) -> Error {
             ConnectFault::TimedOut | ConnectFault::NoRoute => {
                 ": is the address right, and does a firewall allow it?".to_owned()
             }
-            ConnectFault::Tls(fault) if fault.contains("certificate") => {
+            ConnectFault::Tls(fault) if fault.contains("invalid peer certificate") => {
                 "; --ca FILE trusts an authority, and --insecure accepts every certificate"
                     .to_owned()
             }
-            ConnectFault::Tls(_) => {
+            // The response is no TLS.
+            ConnectFault::Tls(fault) if fault.contains("InvalidContentType") => {
                 format!(": does the {server} expect http:// in place of https://?")
             }
-            ConnectFault::Other(_) => String::new(),
+            ConnectFault::Tls(_) | ConnectFault::Other(_) => String::new(),
         },
         _ => String::new(),
     };

@@ -55,6 +55,9 @@ impl ConnectFault {
             ErrorType::ConnectRefused => Self::Refused,
             ErrorType::ConnectTimedout => Self::TimedOut,
             ErrorType::ConnectNoRoute => Self::NoRoute,
+            ErrorType::TLSHandshakeFailure
+            | ErrorType::TLSHandshakeTimedout
+            | ErrorType::InvalidCert => Self::Tls(cause(error)),
             _ => Self::Other(cause(error)),
         }
     }

@@ -284,7 +284,7 @@ fn port(to: &Uri, option: &str) -> Result<Option<u16>, Error> {
     let port = to.port_u16();
     match port.is_none() && !authority.ends_with(host) {
         true => Err(Error::new(format!(
-            "{option}: the port of the URL is no number; expected at most 65535"
+            "{option}: expected a URL whose port is at most 65535"
         ))),
         false => Ok(port),
     }

@@ -104,14 +104,15 @@ impl Report {
         died.into_iter().chain(texts.map(str::to_owned))
     }
 
-    /// Returns the row from which on every row has a request without a response. `None` if this is
-    /// the first row, or only the last one.
+    /// Returns the row in which the receiver stops: no request of a later row has a response. `None` if
+    /// no request has one, or if this is the last row.
     fn died_in(&self) -> Option<&str> {
         let answered = self.results.iter().filter(|row| !row.answers.is_empty());
         let answered: Vec<&RowResult> = answered.collect();
-        let is_alive = |row: &&RowResult| !row.answers.iter().any(Answer::is_nothing);
+        let is_alive = |row: &&RowResult| !row.answers.iter().all(Answer::is_nothing);
         let last_alive = answered.iter().rposition(is_alive)?;
-        match &answered[last_alive + 1..] {
+        let has_died = answered[last_alive].answers.iter().any(Answer::is_nothing);
+        match &answered[last_alive + usize::from(!has_died)..] {
             [first, _, ..] => Some(first.row.id),
             _ => None,
         }

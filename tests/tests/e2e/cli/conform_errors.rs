@@ -119,7 +119,7 @@ async fn an_address_without_a_receiver_is_an_error() {
             "http://127.0.0.1:99999/hooks",
             &[],
             1,
-            "--to: the port of the URL is no number",
+            "--to: expected a URL whose port is at most 65535",
         ),
         (
             &tls,
