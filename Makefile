@@ -43,7 +43,7 @@ run: build-tools ## Build hookgate and show its verdict on genuine and forged de
 	$(CARGO) build --locked --release --package hookgate
 	target/release/hookgate demo
 
-# What the tests need beside cargo.
+# These targets get what the tests need beside cargo.
 TEST_PARTS := build-tools redis http-clients terminal provider-sdks promtool faketime valkey nats proxies
 
 test: $(TEST_PARTS) ## Run every test, except for those of the page (test-page)
