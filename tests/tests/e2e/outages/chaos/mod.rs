@@ -110,10 +110,12 @@ async fn run(
         .send_during(faults, &TestProvider::all(), events, 0, &mut rng)
         .await;
     let rejected = match world.stores.queue() {
-        QueueKind::None => 0,
-        QueueKind::Nats | QueueKind::Disk => retry_rejected(&world).await,
+        QueueKind::None => {
+            wait_until_drained(world.gateway(), &upstream, &senders).await;
+            0
+        }
+        QueueKind::Nats | QueueKind::Disk => retry_rejected(&world, &upstream, &senders).await,
     };
-    wait_until_drained(world.gateway(), &upstream, &senders).await;
     let limits = limits(&world);
     let checked = senders.with_history(|history| history.check(limits));
     Run {
