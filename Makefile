@@ -43,7 +43,7 @@ run: build-tools ## Build hookgate and show its verdict on genuine and forged de
 	$(CARGO) build --locked --release --package hookgate
 	target/release/hookgate demo
 
-# These targets get what the tests need beside cargo.
+# The programs and libraries of the tests, beside cargo.
 TEST_PARTS := build-tools redis http-clients terminal provider-sdks promtool faketime valkey nats proxies
 
 test: $(TEST_PARTS) ## Run every test, except for those of the page (test-page)

@@ -2,7 +2,7 @@
 
 use super::harness::{Ability, Harness, ProcessEnd, declines, margin};
 use super::support::*;
-use crate::entry::EntryState;
+use crate::entry::{EntryId, EntryState};
 use crate::store::{Changed, Enqueued, EntryFilter, QueueStore};
 
 const ENDS: [ProcessEnd; 2] = [ProcessEnd::Killed, ProcessEnd::Stopped];
@@ -130,15 +130,11 @@ pub async fn a_confirmed_entry_is_not_listed_after_a_stop<H: Harness>(harness: H
     }
     harness.queue().confirm(&ids[..9]);
     let harness = harness.reopen(ProcessEnd::Stopped).await;
-    let listed = harness.queue().unconfirmed().await;
-    let listed: Vec<_> = listed.expect("the queue answers");
-    let listed: Vec<_> = listed.into_iter().map(|info| info.id).collect();
-    assert_eq!(listed, ids[9..]);
+    assert_eq!(unconfirmed(&harness).await, ids[9..]);
     // A process confirms the entries of an earlier one, too.
     harness.queue().confirm(&ids[9..]);
     let harness = harness.reopen(ProcessEnd::Stopped).await;
-    let listed = harness.queue().unconfirmed().await;
-    assert!(listed.expect("the queue answers").is_empty());
+    assert!(unconfirmed(&harness).await.is_empty());
 }
 
 /// The entries between two confirmed ones stay open.
@@ -152,11 +148,15 @@ pub async fn only_the_confirmed_entries_are_not_listed_after_a_stop<H: Harness>(
     }
     harness.queue().confirm(&[ids[8], ids[4], ids[5]]);
     let harness = harness.reopen(ProcessEnd::Stopped).await;
-    let listed = harness.queue().unconfirmed().await;
-    let listed: Vec<_> = listed.expect("the queue answers");
-    let listed: Vec<_> = listed.into_iter().map(|info| info.id).collect();
     let open = [0, 1, 2, 3, 6, 7, 9].map(|number: usize| ids[number]);
-    assert_eq!(listed, open);
+    assert_eq!(unconfirmed(&harness).await, open);
+}
+
+/// Returns the numbers of the entries that the queue lists as not confirmed.
+async fn unconfirmed<H: Harness>(harness: &H) -> Vec<EntryId> {
+    let listed = harness.queue().unconfirmed().await;
+    let listed = listed.expect("the queue answers").into_iter();
+    listed.map(|info| info.id).collect()
 }
 
 /// Another process may be sending the entry, and removes it if the upstream rejects it.
@@ -175,11 +175,8 @@ pub async fn an_entry_whose_claim_is_open_is_not_listed_while_it_is_leased<H: Ha
     if !declines::<H>(Ability::LeasesSurvive) {
         harness = harness.reopen(ProcessEnd::Killed).await;
     }
-    let listed = harness.queue().unconfirmed().await;
-    assert!(listed.expect("the queue answers").is_empty());
+    assert!(unconfirmed(&harness).await.is_empty());
     // The control: it is listed once the lease has ended.
     harness.advance(H::LEASE + margin::<H>()).await;
-    let listed = harness.queue().unconfirmed().await;
-    let listed = listed.expect("the queue answers");
-    assert!(matches!(&listed[..], [info] if info.id == lease.id));
+    assert_eq!(unconfirmed(&harness).await, [lease.id]);
 }

@@ -75,11 +75,7 @@ impl Table<'_> {
     /// Deletes up to `max` dead letters that have been dead for `age`. Returns their number.
     pub(super) fn delete_dead(&mut self, age: Duration, max: u32) -> rusqlite::Result<u64> {
         let until = self.moment.now.saturating_sub(millis(age));
-        let sources = self.state.usage.sources();
-        let sources: Vec<i64> = sources
-            .filter(|(_, usage)| usage.entries[2] > 0)
-            .map(|(id, _)| id)
-            .collect();
+        let sources: Vec<i64> = self.state.usage.sources_with(state::DEAD).collect();
         for source in sources {
             let deleted = self.delete_ended(state::DEAD, source, until, max)?;
             if deleted > 0 {

@@ -82,6 +82,12 @@ impl Usage {
         self.by_id.iter().map(|(id, source)| (*id, source))
     }
 
+    /// Returns the numbers of the sources with entries in `state`.
+    pub(super) fn sources_with(&self, state: i64) -> impl Iterator<Item = i64> {
+        let sources = self.sources().map(|(id, _)| id);
+        sources.filter(move |id| self.entries(*id, state) > 0)
+    }
+
     /// Returns the number of entries of the source in `state`.
     pub(super) fn entries(&self, source: i64, state: i64) -> i64 {
         self.get(source)

@@ -7,7 +7,7 @@ use hookgate_sqlite::{has_free_pages, has_many_free_pages, return_free_pages};
 
 use super::{BatchError, Writer};
 use crate::disk::clock::{Moment, millis};
-use crate::disk::usage::SourceUsage;
+use crate::disk::format::state;
 
 /// How often the file learns the current time while no calls come. A reboot continues from the
 /// recorded time.
@@ -44,11 +44,7 @@ impl Writer {
     /// Deletes copies of delivered entries whose time is over.
     fn delete_old_copies(&mut self, moment: Moment) -> Result<(), BatchError> {
         let until = moment.now - millis(self.config.limits.keep_delivered);
-        let sources = self.state.usage.sources();
-        let sources: Vec<i64> = sources
-            .filter(|(_, source)| source.entries[3] > 0)
-            .map(|(id, _)| id)
-            .collect();
+        let sources: Vec<i64> = self.state.usage.sources_with(state::DELIVERED).collect();
         for source in sources {
             let is_old = self
                 .database
@@ -71,12 +67,12 @@ impl Writer {
     /// Deletes copies because a delivery of `size` bytes had no space on the disk. The next steps return
     /// their pages to the file system.
     fn delete_copies_for(&mut self, size: u64) -> Result<(), BatchError> {
-        let has_copies = |(_, source): (_, &SourceUsage)| source.entries[3] > 0;
-        if size == 0 || !self.state.usage.sources().any(has_copies) {
+        let usage = &self.state.usage;
+        if size == 0 || usage.sources_with(state::DELIVERED).next().is_none() {
             return Ok(());
         }
         let space = i64::try_from(size.saturating_add(SPARE_SPACE)).unwrap_or(i64::MAX);
-        let left = self.state.usage.bytes.saturating_sub(space);
+        let left = usage.bytes.saturating_sub(space);
         self.transact_on_full_disk(|table| {
             for _ in 0..COPIES_PER_TICK {
                 if table.state.usage.bytes <= left || !table.delete_any_copy()? {
